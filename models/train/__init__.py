@@ -1,0 +1,1 @@
+"""Training kit that makes the `screen` and `deep` moderation models."""

@@ -1,0 +1,50 @@
+"""Light obfuscation of training texts: leetspeak, spacing, look-alikes, typing slips."""
+
+import random
+
+_LEET = {"a": "4@", "e": "3", "i": "1!", "o": "0", "s": "5$", "t": "7", "b": "8", "g": "9", "l": "1"}
+_HOMOGLYPH = {"a": "а", "e": "е", "o": "о", "p": "р", "c": "с", "x": "х", "y": "у", "i": "і"}
+
+
+def _leet(word: str, rng: random.Random) -> str:
+    return "".join(rng.choice(_LEET[c]) if c in _LEET and rng.random() < 0.6 else c for c in word)
+
+
+def _spaced(word: str, rng: random.Random) -> str:
+    return rng.choice([" ", ".", "-", "_", "*"]).join(word)
+
+
+def _homoglyph(word: str, rng: random.Random) -> str:
+    return "".join(_HOMOGLYPH[c] if c in _HOMOGLYPH and rng.random() < 0.6 else c for c in word)
+
+
+def _swap(word: str, rng: random.Random) -> str:
+    at = rng.randrange(len(word) - 1)
+    return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+
+
+def _drop(word: str, rng: random.Random) -> str:
+    at = rng.randrange(1, len(word))
+    return word[:at] + word[at + 1 :]
+
+
+def _star(word: str, rng: random.Random) -> str:
+    at = rng.randrange(1, len(word))
+    return word[:at] + "*" + word[at + 1 :]
+
+
+def _stretch(word: str, rng: random.Random) -> str:
+    at = rng.randrange(len(word))
+    return word[:at] + word[at] * 3 + word[at + 1 :]
+
+
+_WAYS = [_leet, _leet, _spaced, _homoglyph, _swap, _drop, _star, _stretch]
+
+
+def obfuscate(text: str, rng: random.Random) -> str:
+    """One way of hiding, applied to a share of the words of four letters or more."""
+    way = rng.choice(_WAYS)
+    share = rng.choice([0.2, 0.5, 0.9])
+    words = text.split(" ")
+    changed = [way(w, rng) if len(w) >= 4 and w.isalpha() and rng.random() < share else w for w in words]
+    return " ".join(changed)

@@ -1,0 +1,157 @@
+"""Reads the authored and public sets into texts, partial targets, weights and splits."""
+
+import gzip
+import hashlib
+import json
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .augment import obfuscate
+from .labels import CODES, INDEX, LABELS
+from .normalize import normalize
+from .sources import KINDS, SOURCES, SPAM_ALONE, permitted
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+AUTHORED = "authored"
+
+
+@dataclass
+class Rows:
+    """A table of rows; `target` is 0/1, `weight` is 0 where a label is not known."""
+
+    text: list = field(default_factory=list)
+    raw: list = field(default_factory=list)
+    lang: list = field(default_factory=list)
+    source: list = field(default_factory=list)
+    split: list = field(default_factory=list)
+    target: list = field(default_factory=list)
+    weight: list = field(default_factory=list)
+
+    def add(self, raw, text, lang, source, split, target, weight):
+        self.raw.append(raw)
+        self.text.append(text)
+        self.lang.append(lang)
+        self.source.append(source)
+        self.split.append(split)
+        self.target.append(target)
+        self.weight.append(weight)
+
+    def freeze(self) -> "Rows":
+        self.lang, self.source = np.array(self.lang), np.array(self.source)
+        self.split = np.array(self.split, dtype=np.int8)
+        self.target = np.array(self.target, dtype=np.float32).reshape(-1, len(LABELS))
+        self.weight = np.array(self.weight, dtype=np.float32).reshape(-1, len(LABELS))
+        return self
+
+
+def bucket(text: str) -> int:
+    """A stable number 0..99 from the letters of a text, so that near copies share a split."""
+    letters = "".join(c for c in text.casefold() if c.isalpha()) or text
+    return int.from_bytes(hashlib.sha256(letters.encode()).digest()[:4], "big") % 100
+
+
+def _authored(rows: Rows, folder: Path, limit: int | None):
+    for path in sorted(folder.glob("*.tsv")):
+        for line in path.read_text(encoding="utf-8").splitlines()[:limit]:
+            codes, lang, _channel, _platform, raw = line.split("\t")
+            target = [0.0] * len(LABELS)
+            for code in codes.split(",") if codes != "-" else []:
+                target[INDEX[CODES[code]]] = 1.0
+            slot = bucket(raw)
+            split = TEST if slot < 15 else VALIDATION if slot < 27 else TRAIN
+            rows.add(raw, normalize(raw), lang, AUTHORED, split, target, [1.0] * len(LABELS))
+
+
+def _public(rows: Rows, path: Path, name: str, limit: int | None):
+    source = SOURCES[name]
+    lines = gzip.open(path, "rt", encoding="utf-8").readlines()
+    if limit:
+        lines = random.Random(7).sample(lines, min(limit, len(lines)))
+    items = [json.loads(line) for line in lines]
+    has_dev = sum(item["split"] != "train" for item in items) >= 300
+    for item in items:
+        target, weight = [0.0] * len(LABELS), [0.0] * len(LABELS)
+        for label, share in KINDS[source.kind].items():
+            weight[INDEX[label]] = share
+        if item["labels"].get("spam") == 1:
+            weight = [max(w, SPAM_ALONE) for w in weight]
+        for label, value in item.get("weak", {}).items():
+            target[INDEX[label]], weight[INDEX[label]] = float(value), 0.3
+        for label, value in item["labels"].items():
+            target[INDEX[label]], weight[INDEX[label]] = float(value), 1.0
+        slot = bucket(item["text"])
+        if has_dev:
+            split = TRAIN if item["split"] == "train" else (VALIDATION if slot % 3 == 0 else TEST)
+        else:
+            split = TEST if slot < 8 else VALIDATION if slot < 12 else TRAIN
+        rows.add(item["text"], normalize(item["text"]), item["lang"], name, split, target, weight)
+
+
+def load(root: Path, include_research: bool = False, smoke: bool = False) -> Rows:
+    """All permitted rows. `smoke` keeps a few hundred."""
+    rows = Rows()
+    _authored(rows, root / "authored", 60 if smoke else None)
+    cards = json.loads((root / "manifest.json").read_text(encoding="utf-8"))["datasets"]
+    for card in cards:
+        if card["name"] in SOURCES and permitted(card, include_research):
+            _public(rows, root / card["file"], card["name"], 12 if smoke else None)
+    seen, keep = set(), []
+    for index in sorted(range(len(rows.text)), key=lambda i: (-rows.split[i], i)):
+        key = rows.text[index].casefold()
+        if key not in seen:
+            seen.add(key)
+            keep.append(index)
+    kept = Rows()
+    for index in sorted(keep):
+        kept.add(rows.raw[index], rows.text[index], rows.lang[index], rows.source[index], rows.split[index],
+                 rows.target[index], rows.weight[index])
+    return kept.freeze()
+
+
+def hard_known(rows: Rows) -> np.ndarray:
+    """Where a label is certain (not weak): the only places that evaluation looks at."""
+    return rows.weight >= 0.999
+
+
+def augmented(rows: Rows, indices: np.ndarray, seed: int) -> tuple[list, np.ndarray]:
+    """Obfuscated or alternatively masked copies of training rows: texts and the rows they come from."""
+    rng = random.Random(seed)
+    spam, hate = INDEX["spam"], INDEX["hate"]
+    texts, origin = [], []
+    for index in indices:
+        target, weight = rows.target[index], rows.weight[index]
+        harmful = (target[spam] * weight[spam] >= 0.99) or (target[hate] * weight[hate] >= 0.99)
+        own = rows.source[index] == AUTHORED
+        if rng.random() < (0.15 if harmful else 0.05) + (0.1 if own else 0.0):
+            texts.append(normalize(obfuscate(rows.text[index], rng)))
+            origin.append(index)
+        if own:
+            other = normalize(rows.raw[index], bare_urls=False)
+            if other != rows.text[index]:
+                texts.append(other)
+                origin.append(index)
+    return texts, np.array(origin, dtype=np.int64)
+
+
+def epoch_indices(source: np.ndarray, rng: np.random.Generator, authored_times: int) -> np.ndarray:
+    """One epoch's rows: at most a source's cap from each public set, authored rows several times."""
+    parts = []
+    for name in np.unique(source):
+        at = np.flatnonzero(source == name)
+        if name == AUTHORED:
+            parts.append(np.tile(at, authored_times))
+        else:
+            cap = SOURCES[name].cap
+            parts.append(rng.choice(at, cap, replace=False) if len(at) > cap else at)
+    order = np.concatenate(parts)
+    rng.shuffle(order)
+    return order
+
+
+def row_weights(rows: Rows) -> np.ndarray:
+    """Label weights with each source's own weight applied."""
+    scale = np.array([1.0 if s == AUTHORED else SOURCES[s].weight for s in rows.source], dtype=np.float32)
+    return rows.weight * scale[:, None]

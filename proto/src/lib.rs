@@ -1,0 +1,1 @@
+//! The contracts on the wire, generated from the .proto files beside it.

@@ -1,0 +1,2 @@
+//! The dms consumer.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Text to scores: models, tokens, batches, sessions and the cascade.

@@ -1,0 +1,1 @@
+//! What moderation means: events, labels, policy, verdicts and routes. Pure.

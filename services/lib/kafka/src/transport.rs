@@ -1,0 +1,113 @@
+//! The seam between a lane and the cluster: what the real client and the simulation both offer.
+
+use std::time::Duration;
+
+use crate::{
+    batch::Batch,
+    offsets::{NextOffset, TopicPartition},
+    outbox::Outbox,
+};
+
+/// What a [`Transport`] answered when it was polled. A closed list: everything that can wake a
+/// lane is here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// Nothing arrived in time.
+    Idle,
+    /// One record was added to the batch.
+    Record,
+    /// Partitions were given to this lane; reading them has begun at what the group committed.
+    Assigned(Vec<Assignment>),
+    /// Partitions are to be taken away. The lane finishes or aborts its transaction, then answers
+    /// with [`Transport::release`]; the group waits for that.
+    Revoked {
+        /// What is taken.
+        partitions: Vec<TopicPartition>,
+        /// The group has already given them to another (or will, without waiting): committing is
+        /// no longer possible, the transaction must be aborted.
+        lost: bool,
+    },
+}
+
+/// A partition that was given to a lane, and where reading begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// What the group had committed; `None` where it had committed nothing.
+    pub committed: Option<NextOffset>,
+}
+
+/// What can be done about a [`Failure`]: the three branches that Kafka's transactional API leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// Nothing is broken; the same call may be made again.
+    Retry,
+    /// The transaction must be aborted, the input rewound, and the work done again.
+    Abort,
+    /// The producer can't go on (fenced, or its transaction timed out on the broker): a new one
+    /// is made under the same transactional id, which also aborts what the old one left open.
+    Rebuild,
+    /// Nothing that this process does will help (authorization, configuration); it should end
+    /// with this message.
+    Stop,
+}
+
+/// A call to the cluster that failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{action}: {reason}")]
+pub struct Failure {
+    /// What can be done.
+    pub kind: FailureKind,
+    /// What was being done, in the present tense: "commit transaction".
+    pub action: &'static str,
+    /// What the client said, and for a [`FailureKind::Stop`] what to do about it.
+    pub reason: String,
+}
+
+/// A consumer and a transactional producer, as one lane sees them. Every call may block its thread.
+pub trait Transport {
+    /// Waits up to `timeout` for the next thing to happen. A record is appended to `batch`.
+    ///
+    /// # Errors
+    /// Reading is broken in a way that the client does not repair by itself; a broker that is
+    /// away is not an error, the client reconnects.
+    fn poll(&mut self, batch: &mut Batch, timeout: Duration) -> Result<Polled, Failure>;
+
+    /// Answers [`Polled::Revoked`]: this lane has let go of `partitions`.
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), Failure>;
+
+    /// Opens a transaction.
+    fn begin(&mut self) -> Result<(), Failure>;
+
+    /// Adds records to the open transaction; returns when all are queued, not yet acknowledged.
+    fn send(&mut self, outbox: &Outbox) -> Result<(), Failure>;
+
+    /// Waits for every record to be acknowledged, adds `offsets` to the transaction under the
+    /// group's current generation, and commits both together.
+    fn commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure>;
+
+    /// Aborts the open transaction: nothing in it will be seen by a `read_committed` reader.
+    fn abort(&mut self) -> Result<(), Failure>;
+
+    /// Reads on from these positions; records fetched ahead are dropped. `None` is the beginning
+    /// or the reset policy.
+    fn rewind(&mut self, to: &[(TopicPartition, Option<NextOffset>)]) -> Result<(), Failure>;
+
+    /// Replaces a broken producer by a new one under the same transactional id.
+    fn rebuild(&mut self) -> Result<(), Failure>;
+}
+
+/// What a lane does with records. Called again with the same records after an abort, so its
+/// answer must depend on nothing but them.
+pub trait Processor {
+    /// Turns a batch into what must be published.
+    fn process(&mut self, batch: &Batch, outbox: &mut Outbox);
+
+    /// Everything processed since the last call to this or to [`aborted`](Self::aborted) is
+    /// committed.
+    fn committed(&mut self);
+
+    /// Everything processed since then is undone, and will be processed again.
+    fn aborted(&mut self);
+}

@@ -1,0 +1,1 @@
+//! The pipeline that the comment and DM consumers share.

@@ -1,0 +1,1 @@
+//! Whole-path tests: the harness that starts real parts, and the scenarios.
