@@ -1,0 +1,180 @@
+"""The screen model: static token vectors pooled by learned weights, and a tiny head."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .data import AUTHORED, TRAIN, Rows, augmented, epoch_indices, row_weights
+from .labels import LABELS
+from .wordpiece import PAD, encode
+
+
+@dataclass
+class Shape:
+    """What the network looks like and how long it is trained."""
+
+    pieces: int = 30000
+    dim: int = 96
+    heads: int = 4
+    hidden: int = 64
+    epochs: int = 8
+    batch: int = 512
+    rate: float = 2e-3
+    authored_times: int = 4
+    authored_weight: float = 2.0
+    token_dropout: float = 0.1
+    dropout: float = 0.2
+    seed: int = 5
+
+
+class Screen(nn.Module):
+    """Weighted mean of token vectors per group of dimensions, then one hidden layer with a linear path beside it."""
+
+    def __init__(self, shape: Shape, vocabulary: int):
+        super().__init__()
+        self.shape = shape
+        self.vectors = nn.Embedding(vocabulary, shape.dim)
+        self.weights = nn.Embedding(vocabulary, shape.heads)
+        nn.init.normal_(self.vectors.weight, std=0.3)
+        nn.init.zeros_(self.weights.weight)
+        self.up = nn.Linear(shape.dim, shape.hidden)
+        self.down = nn.Linear(shape.hidden, len(LABELS))
+        self.direct = nn.Linear(shape.dim, len(LABELS), bias=False)
+
+    def pool(self, ids):
+        b, t = ids.shape
+        heads, width = self.shape.heads, self.shape.dim // self.shape.heads
+        w = self.weights(ids).clamp(-8, 6).exp() * (ids != PAD)[:, :, None]
+        if self.training and self.shape.token_dropout:
+            w = w * (torch.rand(b, t, 1) >= self.shape.token_dropout)
+        v = self.vectors(ids).view(b, t, heads, width)
+        total = torch.einsum("btk,btkw->bkw", w, v)
+        return (total / (w.sum(1)[:, :, None] + 1e-4)).reshape(b, -1)
+
+    def forward(self, ids):
+        x = F.dropout(self.pool(ids), self.shape.dropout, self.training)
+        return self.down(F.dropout(F.relu(self.up(x)), self.shape.dropout, self.training)) + self.direct(x)
+
+
+class Packed:
+    """Texts as token ids end to end; gives padded batches."""
+
+    def __init__(self, ids, starts):
+        self.ids, self.starts = ids, starts
+        self.length = np.diff(starts)
+
+    def batch(self, at) -> torch.Tensor:
+        longest = max(1, int(self.length[at].max()))
+        offset = np.arange(longest)[None, :]
+        inside = offset < self.length[at][:, None]
+        where = np.where(inside, self.starts[at][:, None] + offset, 0)
+        return torch.from_numpy(np.where(inside, self.ids[where], PAD).astype(np.int64))
+
+
+def batches(order, length, size, rng):
+    """Batches of similar length, in random order."""
+    out = []
+    for begin in range(0, len(order), size * 64):
+        chunk = order[begin : begin + size * 64]
+        chunk = chunk[np.argsort(length[chunk] + rng.random(len(chunk)), kind="stable")]
+        out += [chunk[i : i + size] for i in range(0, len(chunk), size)]
+    rng.shuffle(out) if len(out) > 1 else None
+    return out
+
+
+def training_set(rows: Rows, tokenizer, shape: Shape, soft: np.ndarray | None = None):
+    """Training rows and their obfuscated copies: packed ids, targets, weights, source names."""
+    index = np.flatnonzero(rows.split == TRAIN)
+    extra, origin = augmented(rows, index, shape.seed)
+    ids, starts = encode(tokenizer, [rows.text[i] for i in index] + extra)
+    index = np.concatenate([index, origin]) if len(origin) else index
+    weight = row_weights(rows)[index]
+    weight[rows.source[index] == AUTHORED] *= shape.authored_weight
+    return Packed(ids, starts), rows.target[index], weight, rows.source[index], index
+
+
+def fit(net: Screen, data, shape: Shape, log=print, watch=None, soft=None, soft_share: float = 0.5):
+    """Masked weighted cross-entropy with Adam and a one-cycle rate; `soft` adds a teacher's probabilities."""
+    packed, target, weight, source, index = data
+    rng = np.random.default_rng(shape.seed)
+    torch.manual_seed(shape.seed)
+    optimizer = torch.optim.Adam([
+        {"params": [net.vectors.weight, net.weights.weight], "lr": shape.rate},
+        {"params": [p for n, p in net.named_parameters() if not n.startswith(("vectors", "weights."))],
+         "lr": shape.rate, },
+    ], betas=(0.9, 0.99))
+    per_epoch = math.ceil(len(epoch_indices(source, rng, shape.authored_times)) / shape.batch)
+    total, step = per_epoch * shape.epochs, 0
+    for epoch in range(shape.epochs):
+        net.train()
+        began, losses = time.time(), []
+        for at in batches(epoch_indices(source, rng, shape.authored_times), packed.length, shape.batch, rng):
+            share = min(1.0, (step + 1) / max(1, 0.05 * total)) * (0.02 + 0.98 * max(0.0, 1 - step / total))
+            for group in optimizer.param_groups:
+                group["lr"] = shape.rate * share
+            logits = net(packed.batch(at))
+            goal, w = torch.from_numpy(target[at]), torch.from_numpy(weight[at])
+            loss = (F.binary_cross_entropy_with_logits(logits, goal, reduction="none") * w).sum() / len(at)
+            if soft is not None:
+                teacher = torch.from_numpy(soft[index[at]])
+                loss = (1 - soft_share) * loss + soft_share * F.binary_cross_entropy_with_logits(
+                    logits, teacher, reduction="none").sum() / len(at)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+            step += 1
+        log(f"epoch {epoch + 1}/{shape.epochs} loss {np.mean(losses):.4f} {time.time() - began:.0f}s"
+            + (f" {watch(net)}" if watch else ""))
+
+
+@torch.inference_mode()
+def logits_of(net: Screen, packed: Packed, size: int = 2048) -> np.ndarray:
+    net.eval()
+    out = np.zeros((len(packed.length), len(LABELS)), np.float32)
+    order = np.argsort(packed.length, kind="stable")
+    for begin in range(0, len(order), size):
+        at = order[begin : begin + size]
+        out[at] = net(packed.batch(at)).numpy()
+    return out
+
+
+@torch.inference_mode()
+def export(net: Screen, path):
+    """Writes the ONNX graph: gather, sum, divide, two small products.
+
+    The pooling weight is folded into the table, whose last columns carry the weights themselves, so that
+    one sum gives numerator and denominator; the padding row is all zeros. The table is stored in int8 with
+    one scale a row; the runtime folds it to float at load (graph optimisation `basic` or more).
+    """
+    from .graph import Graph, ids_input, logits_output
+
+    shape = net.shape
+    width = shape.dim // shape.heads
+    w = net.weights.weight.clamp(-8, 6).exp().numpy()
+    table = np.concatenate([net.vectors.weight.numpy() * np.repeat(w, width, axis=1), w], 1)
+    table[PAD] = 0.0
+    scale = np.maximum(np.abs(table).max(1, keepdims=True), 1e-9) / 127.0
+    spread = np.zeros((shape.dim + shape.heads, shape.dim), np.float32)
+    for d in range(shape.dim):
+        spread[shape.dim + d // width, d] = 1.0
+    graph = Graph()
+    packed = graph.constant(np.rint(table / scale).astype(np.int8), "table_int8")
+    real = graph.node("Mul", [graph.node("Cast", [packed], to=1), graph.constant(scale.astype(np.float32), "row_scale")])
+    gathered = graph.node("Gather", [real, "input_ids"], axis=0)
+    total = graph.node("ReduceSum", [gathered, graph.constant(np.array([1], np.int64))], keepdims=0)
+    below = graph.node("Gemm", [total, graph.constant(spread), graph.constant(np.full(shape.dim, 1e-4, np.float32))])
+    above = graph.node("Slice", [total, graph.constant(np.array([0], np.int64)),
+                                 graph.constant(np.array([shape.dim], np.int64)), graph.constant(np.array([1], np.int64))])
+    mean = graph.node("Div", [above, below])
+    head = lambda layer: [graph.constant(layer.weight.numpy().T), graph.constant(layer.bias.numpy())]
+    inner = graph.node("Relu", [graph.node("Gemm", [mean, *head(net.up)])])
+    deep = graph.node("Gemm", [inner, *head(net.down)])
+    flat = graph.node("MatMul", [mean, graph.constant(net.direct.weight.numpy().T)])
+    graph.node("Add", [deep, flat], "logits")
+    graph.save(path, [ids_input("input_ids")], [logits_output(len(LABELS))])
