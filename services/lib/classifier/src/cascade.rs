@@ -1,6 +1,8 @@
 //! Decides which texts the screen model is unsure of, so that the deep model scores them too.
 
-use crate::labels::{LABEL_COUNT, Row};
+use tidegate_core::labels::{Label, Probability, Scores};
+
+use crate::labels::Row;
 
 /// For each label, the range of screen scores in which the screen model is unsure of itself.
 ///
@@ -8,9 +10,9 @@ use crate::labels::{LABEL_COUNT, Row};
 /// those that still go are the ones closest to the threshold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Band {
-    full: [Option<(f32, f32)>; LABEL_COUNT],
+    full: [Option<(f32, f32)>; Label::COUNT],
     pivots: Row,
-    now: [(f32, f32); LABEL_COUNT],
+    now: [(f32, f32); Label::COUNT],
     scale: f32,
 }
 
@@ -21,14 +23,14 @@ impl Band {
     /// A band of closed ranges, at full width. It narrows towards `thresholds`, or towards the
     /// nearer end of a range whose threshold lies outside it.
     #[must_use]
-    pub fn new(ranges: [Option<(f32, f32)>; LABEL_COUNT], thresholds: &Row) -> Self {
+    pub fn new(ranges: [Option<(f32, f32)>; Label::COUNT], thresholds: &Row) -> Self {
         let pivots = std::array::from_fn(|label| {
             ranges[label].map_or(0.0, |(low, high)| thresholds[label].max(low).min(high))
         });
         let mut band = Self {
             full: ranges,
             pivots,
-            now: [NOTHING; LABEL_COUNT],
+            now: [NOTHING; Label::COUNT],
             scale: 1.0,
         };
         band.set_scale(1.0);
@@ -69,9 +71,11 @@ impl Band {
 
     /// Whether any label's score lies in its range.
     #[must_use]
-    pub fn contains(&self, scores: &Row) -> bool {
-        let inside = |(&score, &(low, high)): (&f32, &(f32, f32))| low <= score && score <= high;
-        scores.iter().zip(&self.now).any(inside)
+    pub fn contains(&self, scores: &Scores) -> bool {
+        let inside = |(score, &(low, high)): (&Probability, &(f32, f32))| {
+            low <= score.get() && score.get() <= high
+        };
+        scores.0.iter().zip(&self.now).any(inside)
     }
 }
 
@@ -82,16 +86,16 @@ mod tests {
     use super::*;
 
     fn band() -> Band {
-        let mut ranges = [None; LABEL_COUNT];
+        let mut ranges = [None; Label::COUNT];
         ranges[0] = Some((0.2, 0.8));
         ranges[5] = Some((0.1, 0.3));
-        Band::new(ranges, &[0.5; LABEL_COUNT])
+        Band::new(ranges, &[0.5; Label::COUNT])
     }
 
-    fn scores(label: usize, score: f32) -> Row {
-        let mut row = [0.0; LABEL_COUNT];
+    fn scores(label: usize, score: f32) -> Scores {
+        let mut row = [0.0; Label::COUNT];
         row[label] = score;
-        row
+        Scores::new(row).unwrap()
     }
 
     #[test]

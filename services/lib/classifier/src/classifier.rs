@@ -201,7 +201,7 @@ impl Classifier {
                 Some(scored)
                     if is_cascade
                         && scored.tier == Tier::Screen
-                        && self.band.contains(scored.row()) =>
+                        && self.band.contains(&scored.scores) =>
                 {
                     self.unsure.push(next);
                 }
@@ -211,7 +211,7 @@ impl Classifier {
             self.unique.push(Unique {
                 text: text as u32,
                 key,
-                scored: remembered.unwrap_or(Scored::NONE),
+                scored: remembered.unwrap_or_default(),
             });
         }
         self.stats.texts += texts.len() as u64;
@@ -229,7 +229,7 @@ impl Classifier {
             (Some(screen), Some(deep)) => {
                 score(screen, Tier::Screen, &self.waiting, texts, unique, rows)?;
                 for &number in &self.waiting {
-                    if self.band.contains(unique[number as usize].scored.row()) {
+                    if self.band.contains(&unique[number as usize].scored.scores) {
                         self.unsure.push(number);
                     }
                 }
@@ -322,7 +322,8 @@ fn score(
         .map(|&number| texts[unique[number as usize].text as usize]);
     model.score(words, rows)?;
     for (&number, scores) in numbers.iter().zip(rows.iter()) {
-        unique[number as usize].scored = Scored::new(scores, tier);
+        unique[number as usize].scored =
+            Scored::new(scores, tier).ok_or_else(|| model.not_finite())?;
     }
     Ok(())
 }

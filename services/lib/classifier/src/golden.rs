@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::classifier::Classifier;
 use crate::error::GoldenError;
-use crate::labels::{LABEL_NAMES, Row};
+use crate::labels::{Row, names};
 
 /// How far a score may be from the recorded one.
 pub const GOLDEN_TOLERANCE: f32 = 0.01;
@@ -53,7 +53,7 @@ fn read(path: &Path) -> Result<Vec<Line>, GoldenError> {
 }
 
 fn compare(path: &Path, line: usize, expected: &Row, found: &Row) -> Result<(), GoldenError> {
-    for ((label, &expected), &found) in LABEL_NAMES.iter().zip(expected).zip(found) {
+    for ((label, &expected), &found) in names().into_iter().zip(expected).zip(found) {
         if (expected - found).abs() > GOLDEN_TOLERANCE || found.is_nan() {
             return Err(GoldenError::Differs {
                 path: PathBuf::from(path),

@@ -1,21 +1,11 @@
 //! The ten labels as the models number them.
 
-/// How many labels there are.
-pub const LABEL_COUNT: usize = 10;
+use tidegate_core::labels::Label;
 
-/// One number for each label, in the order of [`LABEL_NAMES`].
-pub type Row = [f32; LABEL_COUNT];
+/// One number for each label, in the order of [`Label::ALL`].
+pub type Row = [f32; Label::COUNT];
 
 /// The labels' names, in the order of every model's outputs.
-pub const LABEL_NAMES: [&str; LABEL_COUNT] = [
-    "spam",
-    "hate",
-    "abuse",
-    "purchase_intent",
-    "support",
-    "risk",
-    "collab",
-    "question",
-    "negative",
-    "positive",
-];
+pub(crate) fn names() -> [&'static str; Label::COUNT] {
+    std::array::from_fn(|label| Label::ALL[label].as_str())
+}

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::labels::{LABEL_COUNT, LABEL_NAMES, Row};
+use tidegate_core::labels::Label;
+
+use crate::labels::{Row, names};
 
 /// The one manifest format there is.
 const FORMAT: i64 = 1;
@@ -27,7 +29,7 @@ pub struct Manifest {
     /// Recommended threshold for each label, 0 to 1.
     pub thresholds: Row,
     /// For each label, the closed range of scores in which the model is unsure of itself.
-    pub cascade: [Option<(f32, f32)>; LABEL_COUNT],
+    pub cascade: [Option<(f32, f32)>; Label::COUNT],
 }
 
 /// The `[model]` part.
@@ -186,10 +188,10 @@ fn check(table: Table, mistakes: &mut Vec<String>) -> Manifest {
 
     let mut part = Part::new("output.", output, mistakes);
     let labels = part.texts("labels");
-    if !labels.is_empty() && labels != LABEL_NAMES {
+    if !labels.is_empty() && labels != names() {
         part.mistake(
             "labels",
-            &format!("must be, in this order, {}", LABEL_NAMES.join(", ")),
+            &format!("must be, in this order, {}", names().join(", ")),
         );
     }
     part.end();
@@ -202,13 +204,13 @@ fn check(table: Table, mistakes: &mut Vec<String>) -> Manifest {
     part.end();
 
     let mut part = Part::new("thresholds.", thresholds, mistakes);
-    let thresholds = LABEL_NAMES.map(|label| part.probability(label));
+    let thresholds = names().map(|label| part.probability(label));
     part.end();
 
-    let mut bands = [None; LABEL_COUNT];
+    let mut bands = [None; Label::COUNT];
     if let Some(table) = cascade {
         let mut part = Part::new("cascade.", table, mistakes);
-        bands = LABEL_NAMES.map(|label| part.band(label));
+        bands = names().map(|label| part.band(label));
         part.end();
     }
     Manifest {

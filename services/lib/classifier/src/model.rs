@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use tidegate_core::labels::Label;
+
 use crate::batch::{Plan, buckets};
 use crate::checksum::sha256_hex;
 use crate::error::{ClassifyError, LoadError};
-use crate::labels::{LABEL_COUNT, Row};
+use crate::labels::Row;
 use crate::manifest::Manifest;
 use crate::session::Session;
 use crate::stats::ModelStats;
@@ -112,6 +114,13 @@ impl Model {
         }
     }
 
+    /// The error for a score that is not a number.
+    pub(crate) fn not_finite(&self) -> ClassifyError {
+        ClassifyError::NotFinite {
+            model: self.manifest.name.clone(),
+        }
+    }
+
     /// Runs every token of the vocabulary (a damaged weight shows as a score that is not a number)
     /// and then every shape at its greatest size (memory is taken now and not later).
     fn warm_up(&mut self) -> Result<(), ClassifyError> {
@@ -163,7 +172,7 @@ impl Model {
         rows.resize(
             windows.texts(),
             TextScores {
-                row: [0.0; LABEL_COUNT],
+                row: [0.0; Label::COUNT],
                 windows: 0,
             },
         );

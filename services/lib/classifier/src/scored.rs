@@ -1,15 +1,14 @@
 //! What the classifier says about one text.
 
-use crate::labels::{LABEL_COUNT, Row};
+use tidegate_core::labels::Scores;
+
 use crate::model::TextScores;
 
-/// Calibrated probabilities of the ten labels.
-pub type Scores = Row;
-
 /// Which model gave the scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Tier {
     /// The small, fast model.
+    #[default]
     Screen,
     /// The large, slow model.
     Deep,
@@ -33,7 +32,7 @@ impl std::fmt::Display for Tier {
 }
 
 /// What the classifier says about one text.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Scored {
     /// Calibrated probabilities of the ten labels.
     pub scores: Scores,
@@ -45,22 +44,12 @@ pub struct Scored {
 }
 
 impl Scored {
-    /// Stands where scores will be.
-    pub(crate) const NONE: Self = Self {
-        scores: [0.0; LABEL_COUNT],
-        tier: Tier::Screen,
-        windows: 0,
-    };
-
-    pub(crate) fn new(scores: &TextScores, tier: Tier) -> Self {
-        Self {
-            scores: scores.row,
+    /// `None` when a score is not a number.
+    pub(crate) fn new(scores: &TextScores, tier: Tier) -> Option<Self> {
+        Some(Self {
+            scores: Scores::new(scores.row).ok()?,
             tier,
             windows: scores.windows,
-        }
-    }
-
-    pub(crate) fn row(&self) -> &Row {
-        &self.scores
+        })
     }
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use tidegate_core::labels::Label;
 
 use crate::error::{ClassifyError, LoadError};
-use crate::labels::{LABEL_COUNT, Row};
+use crate::labels::Row;
 use crate::manifest::Manifest;
 use crate::runtime;
 use crate::tokens::{Window, Windows};
@@ -138,7 +139,7 @@ impl Session {
         let (found, logits) = outputs[self.output]
             .try_extract_tensor::<f32>()
             .map_err(|error| failed(model, error))?;
-        let (rows, rest) = logits.as_chunks::<LABEL_COUNT>();
+        let (rows, rest) = logits.as_chunks::<{ Label::COUNT }>();
         if rows.len() != entries.len() || !rest.is_empty() {
             return Err(ClassifyError::Shape {
                 model: model.to_owned(),
@@ -225,7 +226,7 @@ fn interface(
         Some((_, ValueType::Tensor { ty, shape, .. }))
             if *ty == TensorElementType::Float32
                 && shape.len() == 2
-                && (shape[1] == LABEL_COUNT as i64 || shape[1] < 0) => {}
+                && (shape[1] == Label::COUNT as i64 || shape[1] < 0) => {}
         Some((name, _)) => mistakes.push(format!(
             "its output `{name}` must be a float tensor of shape [batch, 10]"
         )),
