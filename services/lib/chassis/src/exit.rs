@@ -108,3 +108,42 @@ impl std::fmt::Display for Failure {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Mistakes, Sources, Validate, load};
+
+    #[derive(serde::Deserialize)]
+    struct Nothing {}
+
+    impl Validate for Nothing {
+        fn validate(&self, _: &mut Mistakes) {}
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the store cannot be opened")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn wrong_settings_end_with_78_and_other_errors_with_70() {
+        let Err(errors) = load::<Nothing>(&Sources::none().set("a.b=c")) else {
+            panic!("an unknown setting was accepted");
+        };
+        assert_eq!(Failure::from(errors).exit().code(), 78);
+        let other = Failure::from(std::io::Error::other("full"));
+        assert_eq!(other.exit().code(), 70);
+    }
+
+    #[test]
+    fn a_failure_tells_its_causes_in_one_line_and_none_of_them_twice() {
+        let failure = Failure::from(Outer(std::io::Error::other("disk is full")));
+        assert_eq!(
+            failure.to_string(),
+            "the store cannot be opened: disk is full"
+        );
+        let said = Failure::unavailable("no broker answers");
+        assert_eq!(said.to_string(), "no broker answers");
+        assert_eq!(said.exit().code(), 69);
+    }
+}

@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::shutdown::Shutdown;
+
 /// The parts of a process that must be ready. Clones share the parts.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     parts: Arc<Mutex<BTreeMap<String, Option<String>>>>,
+    shutdown: Option<Shutdown>,
 }
 
 /// One part's own switch. When it is dropped, the part is not ready any more.
@@ -45,6 +48,20 @@ pub struct Report {
     pub parts: Vec<Part>,
 }
 
+impl Part {
+    fn of((name, reason): (&String, &Option<String>)) -> Self {
+        Self {
+            part: name.clone(),
+            ok: reason.is_none(),
+            reason: reason.clone(),
+        }
+    }
+
+    fn failing(name: &str, reason: &str) -> Self {
+        Self::of((&name.to_owned(), &Some(reason.to_owned())))
+    }
+}
+
 impl Report {
     fn of(parts: Vec<Part>) -> Self {
         let ok = parts.iter().all(|part| part.ok);
@@ -66,6 +83,16 @@ impl Readiness {
         Self::default()
     }
 
+    /// The same, and not ready any more once `shutdown` is requested: work then goes elsewhere
+    /// while the process drains.
+    #[must_use]
+    pub fn until(shutdown: &Shutdown) -> Self {
+        Self {
+            shutdown: Some(shutdown.clone()),
+            ..Self::default()
+        }
+    }
+
     /// Adds a part, which is not ready ("starting") until its handle says so.
     #[must_use]
     pub fn part(&self, name: impl Into<String>) -> ReadyHandle {
@@ -77,39 +104,23 @@ impl Readiness {
         handle
     }
 
-    /// Makes the process unready for good, as shutdown begins.
-    pub fn drain(&self) {
-        self.put("shutdown", Some("draining".to_owned()));
-    }
-
     /// The state of all parts. Without any part the process is not ready.
     #[must_use]
     pub fn report(&self) -> Report {
-        let parts = self.lock();
+        let mut parts: Vec<Part> = self.lock().iter().map(Part::of).collect();
         if parts.is_empty() {
-            return Report::of(vec![Part {
-                part: "process".to_owned(),
-                ok: false,
-                reason: Some("starting".to_owned()),
-            }]);
+            parts.push(Part::failing("process", "starting"));
         }
-        Report::of(
-            parts
-                .iter()
-                .map(|(name, reason)| Part {
-                    part: name.clone(),
-                    ok: reason.is_none(),
-                    reason: reason.clone(),
-                })
-                .collect(),
-        )
+        if self.shutdown.as_ref().is_some_and(Shutdown::is_requested) {
+            parts.push(Part::failing("shutdown", "draining"));
+        }
+        Report::of(parts)
     }
 
-    /// True when there are parts and all of them are ready.
+    /// True when there are parts, all of them are ready, and no end was asked for.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let parts = self.lock();
-        !parts.is_empty() && parts.values().all(Option::is_none)
+        self.report().ok
     }
 
     /// Sets a part's reason. True when that changed whether the part is ready.
@@ -219,12 +230,9 @@ impl Liveness {
                 .map(|(name, beat)| {
                     let age = now.saturating_sub(beat.last.load(Ordering::Relaxed));
                     let max = millis(beat.max_age);
-                    Part {
-                        part: name.clone(),
-                        ok: age <= max,
-                        reason: (age > max)
-                            .then(|| format!("last turn {age} ms ago, at most {max} ms allowed")),
-                    }
+                    let late = (age > max)
+                        .then(|| format!("last turn {age} ms ago, at most {max} ms allowed"));
+                    Part::of((name, &late))
                 })
                 .collect(),
         )
@@ -253,3 +261,6 @@ fn millis(duration: Duration) -> u64 {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! What every process needs: settings, logs, metrics, probes and shutdown.
 //!
-//! A process is told in this order: [`settings::load`], [`logs::init`], [`shutdown::Shutdown`],
-//! [`admin::Admin::bind`] (a port that is taken is the first thing to fail), [`metrics::install`],
-//! the work under [`shutdown::run_to_completion`], and an [`exit::Exit`] that says how it ended.
-//! This crate knows nothing of what the process is for.
+//! A process is told in this order: [`settings::load`] reads everything and reports every mistake;
+//! [`process::Process::start`] takes the admin port (so that a port that is taken is the first thing
+//! to fail), then sets up logs, signals and metrics; [`process::Process::run`] does the work until
+//! it ends or [`shutdown`] asks for it; an [`exit::Exit`] says how it went. Each piece can be used
+//! alone. This crate knows nothing of what the process is for.
 
 pub mod admin;
 pub mod build_info;
@@ -11,5 +12,6 @@ pub mod exit;
 pub mod health;
 pub mod logs;
 pub mod metrics;
+pub mod process;
 pub mod settings;
 pub mod shutdown;

@@ -85,7 +85,8 @@ impl Shutdown {
                     };
                     if asked.is_requested() {
                         tracing::warn!(signal = name, "second signal: ending at once");
-                        std::process::exit(128 + signal);
+                        // Not `std::process::exit`: the exit handlers of C libraries may wait.
+                        signal_hook::low_level::exit(128 + signal);
                     }
                     asked.request(name);
                 }

@@ -59,8 +59,25 @@ impl Mistakes {
 
     /// Looks at a section inside this one: `mistakes.within("kafka", |m| self.kafka.validate(m))`.
     pub fn within(&mut self, section: &str, look: impl FnOnce(&mut Self)) {
-        let outer = self.section.clone();
-        self.section = outer.key(section);
+        let inner = self.section.key(section);
+        self.inside(inner, look);
+    }
+
+    /// Looks at each item of a list in this section.
+    pub fn each<T>(
+        &mut self,
+        list: &str,
+        items: impl IntoIterator<Item = T>,
+        mut look: impl FnMut(T, &mut Self),
+    ) {
+        let list = self.section.key(list);
+        for (index, item) in items.into_iter().enumerate() {
+            self.inside(list.index(index), |inner| look(item, inner));
+        }
+    }
+
+    fn inside(&mut self, section: Path, look: impl FnOnce(&mut Self)) {
+        let outer = std::mem::replace(&mut self.section, section);
         look(self);
         self.section = outer;
     }

@@ -4,10 +4,14 @@
 //! outermost struct. `kafka.group_id` is written as `group_id` under `[kafka]` in the file, as
 //! `TIDEGATE_KAFKA__GROUP_ID` in the environment and as `--set kafka.group_id=…` on the command
 //! line. [`load`] reads everything once and reports every mistake, each with its place.
-//! Structs need no `deny_unknown_fields`; `#[serde(flatten)]` hides names from the check of unknown
-//! keys and is best avoided.
+//! A key with dots in it (a client's own property) is written `--set kafka.client."linger.ms"=5`.
+//!
+//! Structs need no `deny_unknown_fields`. `#[serde(flatten)]` and `#[serde(tag)]` hide the names
+//! from the check of unknown keys; use sections, and enums as serde writes them by default.
 
+mod access;
 pub mod duration;
+mod fault;
 mod mistakes;
 mod node;
 mod read;
@@ -24,8 +28,9 @@ pub use mistakes::{Mistake, Mistakes, SettingsErrors, Validate};
 pub use secret::{Secret, SecretError, secret_from};
 pub use sources::{SettingsArgs, Sources};
 
+use fault::{Fault, ReadError};
 use node::{Node, Origin, Path};
-use read::{Fault, Notes, ReadError, Reader};
+use read::{Notes, Reader, Unknown};
 
 /// Reads, merges and checks the settings.
 ///
@@ -46,17 +51,21 @@ pub fn load<T: DeserializeOwned + Validate>(sources: &Sources) -> Result<T, Sett
             origin: None,
         });
     }
-    let known: BTreeSet<Path> = mistakes.iter().map(|m| m.path.clone()).collect();
+    let known: Vec<Path> = mistakes.iter().map(|m| m.path.clone()).collect();
     mistakes.extend(unknown_keys(&notes));
     if let Some(value) = &value {
         let mut found = Mistakes::default();
         value.validate(&mut found);
         // A value that could not be read was replaced; its range says nothing.
         let fresh = found.into_found().into_iter();
-        mistakes.extend(fresh.filter(|m| !known.contains(&m.path)).map(|mut m| {
-            m.origin.get_or_insert_with(|| written.origin_of(&m.path));
-            m
-        }));
+        mistakes.extend(
+            fresh
+                .filter(|m| !known.iter().any(|wrong| m.path.is_within(wrong)))
+                .map(|mut m| {
+                    m.origin.get_or_insert_with(|| written.origin_of(&m.path));
+                    m
+                }),
+        );
     }
     match value {
         Some(value) if mistakes.is_empty() => Ok(value),
@@ -91,9 +100,10 @@ fn read_all<T: DeserializeOwned>(
                 ("is required".to_owned(), true)
             }
         };
+        let fresh = !attempts.keys().any(|reported| path.is_within(reported));
         let tried = attempts.entry(path.clone()).or_default();
         *tried += 1;
-        if *tried == 1 {
+        if fresh {
             mistakes.push(Mistake {
                 origin: Some(written.origin_of(&path)).filter(|o| *o != Origin::Default),
                 path: path.clone(),
@@ -114,19 +124,36 @@ fn unknown_keys(notes: &Notes) -> Vec<Mistake> {
     let mut seen = BTreeSet::new();
     let fresh = notes.unknown.iter().filter(|u| seen.insert(&u.path));
     fresh
-        .map(|unknown| {
-            let hint = unknown.nearest.map_or_else(String::new, |name| {
-                let mut meant = unknown.path.clone();
-                meant.0.pop();
-                format!(": did you mean {}?", meant.key(name))
-            });
-            Mistake {
-                path: unknown.path.clone(),
-                message: format!("there is no such setting{hint}"),
-                origin: Some(unknown.origin.clone()),
-            }
+        .map(|unknown| Mistake {
+            path: unknown.path.clone(),
+            message: format!("there is no such setting{}", hint(unknown)),
+            origin: Some(unknown.origin.clone()),
         })
         .collect()
+}
+
+/// The key that was probably meant, or all that there are.
+fn hint(unknown: &Unknown) -> String {
+    let Some((node::Step::Key(key), section)) = unknown.path.0.split_last() else {
+        return String::new();
+    };
+    match nearest(key, unknown.known) {
+        Some(name) => {
+            let meant = Path(section.to_vec()).key(name);
+            format!(": did you mean {meant}?")
+        }
+        None => format!("; those here are {}", unknown.known.join(", ")),
+    }
+}
+
+/// The name most like `key`, when one is near enough to be what was meant.
+fn nearest(key: &str, names: &'static [&'static str]) -> Option<&'static str> {
+    let near = |name: &&str| strsim::damerau_levenshtein(key, name);
+    names
+        .iter()
+        .copied()
+        .min_by_key(near)
+        .filter(|name| near(name) <= (name.len() / 3).max(2))
 }
 
 /// The settings in effect as TOML, for `--print-settings`. A [`Secret`] shows as `***`.

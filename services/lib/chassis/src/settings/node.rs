@@ -52,6 +52,11 @@ impl Path {
         self.step(Step::Index(index))
     }
 
+    /// True for `outer` itself and for everything in it; the root does not count as an outer.
+    pub(super) fn is_within(&self, outer: &Self) -> bool {
+        !outer.0.is_empty() && self.0.starts_with(&outer.0)
+    }
+
     fn step(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);

@@ -3,118 +3,20 @@
 
 use std::cell::RefCell;
 use std::collections::btree_map;
-use std::fmt::Display;
 
-use serde::de::value::StrDeserializer;
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess,
-    SeqAccess, Unexpected, VariantAccess, Visitor,
-};
+use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use toml::de::DeValue;
 
+use super::access::{ListAccess, TableAccess, VariantReader};
+use super::fault::ReadError;
 use super::node::{Node, Origin, Path, Value, from_value};
 
-/// Why a value cannot be read; the innermost place is the one kept.
-#[derive(Debug)]
-pub(super) struct ReadError {
-    pub(super) path: Option<Path>,
-    pub(super) fault: Fault,
-}
-
-/// What is wrong with it.
-#[derive(Debug)]
-pub(super) enum Fault {
-    Wrong(String),
-    Missing(&'static str),
-}
-
-impl ReadError {
-    fn at(mut self, path: &Path) -> Self {
-        self.path.get_or_insert_with(|| path.clone());
-        self
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl Display for ReadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.fault {
-            Fault::Wrong(message) => f.write_str(message),
-            Fault::Missing(field) => write!(f, "{field} is missing"),
-        }
-    }
-}
-
-impl serde::de::Error for ReadError {
-    fn custom<T: Display>(message: T) -> Self {
-        Self {
-            path: None,
-            fault: Fault::Wrong(message.to_string()),
-        }
-    }
-
-    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let got = match unexpected {
-            // Not the text itself: it may be a secret that landed in the wrong place.
-            Unexpected::Str(_) => "text".to_owned(),
-            Unexpected::Map => "a table".to_owned(),
-            Unexpected::Seq => "a list".to_owned(),
-            Unexpected::Unit => "nothing".to_owned(),
-            other => other.to_string(),
-        };
-        Self::custom(format_args!("must be {}, not {got}", wanted(expected)))
-    }
-
-    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let got = match unexpected {
-            Unexpected::Signed(n) => n.to_string(),
-            Unexpected::Unsigned(n) => n.to_string(),
-            Unexpected::Float(n) => n.to_string(),
-            other => other.to_string(),
-        };
-        Self::custom(format_args!("must be {}, not {got}", wanted(expected)))
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let choices = expected.join(", ");
-        Self::custom(format_args!("must be one of {choices}; not `{variant}`"))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self {
-            path: None,
-            fault: Fault::Missing(field),
-        }
-    }
-}
-
-/// What serde expects, in words for an operator.
-fn wanted(expected: &dyn Expected) -> String {
-    let text = expected.to_string();
-    let plain = match text.as_str() {
-        "u8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "u32" | "u64" | "u128" | "usize" => "a whole number, 0 or more",
-        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number",
-        "f32" | "f64" => "a number",
-        "a boolean" => "true or false",
-        "a string" | "path string" => "text in quotes",
-        "a sequence" => "a list",
-        "a map" => "a table",
-        t if t.starts_with("struct ") => "a table",
-        t if t.starts_with("a nonzero") => "a whole number, 1 or more",
-        t => t,
-    };
-    plain.to_owned()
-}
-
-/// An unknown key, where it was written and what may have been meant.
+/// An unknown key, where it was written, and the keys that there are.
 #[derive(Debug)]
 pub(super) struct Unknown {
     pub(super) path: Path,
     pub(super) origin: Origin,
-    pub(super) nearest: Option<&'static str>,
+    pub(super) known: &'static [&'static str],
 }
 
 /// What is learnt on the way.
@@ -133,7 +35,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn child(&self, node: &'a Node, path: Path) -> Self {
+    pub(super) fn child(&self, node: &'a Node, path: Path) -> Self {
         Self {
             node,
             path,
@@ -162,7 +64,7 @@ impl<'a> Reader<'a> {
             .map_err(|error| ReadError::custom(error.message()).at(&self.path))
     }
 
-    fn read_map<'de, V: Visitor<'de>>(
+    pub(super) fn read_map<'de, V: Visitor<'de>>(
         self,
         visitor: V,
         fields: Option<&'static [&'static str]>,
@@ -196,7 +98,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn read_list<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+    pub(super) fn read_list<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::List(list) => visitor.visit_seq(ListAccess {
                 items: list.iter().enumerate(),
@@ -398,137 +300,4 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_unit()
     }
-}
-
-struct TableAccess<'a> {
-    entries: btree_map::Iter<'a, String, Node>,
-    next: Option<(&'a str, &'a Node)>,
-    fields: Option<&'static [&'static str]>,
-    reader: Reader<'a>,
-}
-
-impl<'de> MapAccess<'de> for TableAccess<'_> {
-    type Error = ReadError;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, ReadError> {
-        for (key, node) in self.entries.by_ref() {
-            if let Some(fields) = self.fields.filter(|fields| !fields.contains(&key.as_str())) {
-                self.reader.notes.borrow_mut().unknown.push(Unknown {
-                    path: self.reader.path.key(key),
-                    origin: node.origin.clone(),
-                    nearest: nearest(key, fields),
-                });
-                continue;
-            }
-            self.next = Some((key, node));
-            let name: StrDeserializer<'_, ReadError> = key.as_str().into_deserializer();
-            let path = self.reader.path.key(key);
-            return seed.deserialize(name).map(Some).map_err(|e| e.at(&path));
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
-        let Some((key, node)) = self.next.take() else {
-            return Err(ReadError::custom("a value was asked for before its key"));
-        };
-        let path = self.reader.path.key(key);
-        seed.deserialize(self.reader.child(node, path.clone()))
-            .map_err(|error| error.at(&path))
-    }
-}
-
-struct ListAccess<'a> {
-    items: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
-    reader: Reader<'a>,
-}
-
-impl<'de> SeqAccess<'de> for ListAccess<'_> {
-    type Error = ReadError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, ReadError> {
-        let Some((index, node)) = self.items.next() else {
-            return Ok(None);
-        };
-        let path = self.reader.path.index(index);
-        seed.deserialize(self.reader.child(node, path.clone()))
-            .map(Some)
-            .map_err(|error| error.at(&path))
-    }
-}
-
-struct VariantReader<'a> {
-    variant: &'a str,
-    content: Option<Reader<'a>>,
-}
-
-impl<'de, 'a> EnumAccess<'de> for VariantReader<'a> {
-    type Error = ReadError;
-    type Variant = Content<'a>;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Content<'a>), ReadError> {
-        let name: StrDeserializer<'_, ReadError> = self.variant.into_deserializer();
-        Ok((seed.deserialize(name)?, Content(self.content)))
-    }
-}
-
-struct Content<'a>(Option<Reader<'a>>);
-
-impl<'a> Content<'a> {
-    fn reader(self) -> Result<Reader<'a>, ReadError> {
-        self.0
-            .ok_or_else(|| ReadError::custom("needs a table with its details"))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Content<'_> {
-    type Error = ReadError;
-
-    fn unit_variant(self) -> Result<(), ReadError> {
-        match self.0 {
-            None => Ok(()),
-            Some(_) => Err(ReadError::custom("takes no details")),
-        }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadError> {
-        let reader = self.reader()?;
-        let path = reader.path.clone();
-        seed.deserialize(reader).map_err(|error| error.at(&path))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        _len: usize,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        self.reader()?.read_list(visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        self.reader()?.read_map(visitor, Some(fields))
-    }
-}
-
-/// The name most like `key`, when one is near enough to be what was meant.
-pub(super) fn nearest(key: &str, names: &'static [&'static str]) -> Option<&'static str> {
-    let near = |name: &&str| strsim::damerau_levenshtein(key, name);
-    names
-        .iter()
-        .copied()
-        .min_by_key(near)
-        .filter(|name| near(name) <= (name.len() / 3).max(2))
 }

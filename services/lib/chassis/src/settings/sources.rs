@@ -99,7 +99,7 @@ impl Sources {
                 root.overlay(Node::nested(&path, node));
             }
         }
-        for assignment in &self.set {
+        for (at, assignment) in self.set.iter().enumerate() {
             let parts = assignment.split_once('=');
             match parts.and_then(|(key, value)| Some((Path::parse(key.trim())?, value))) {
                 Some((path, value)) => {
@@ -109,10 +109,10 @@ impl Sources {
                 }
                 None => mistakes.push(Mistake {
                     path: Path::default(),
-                    // Only the part before `=`: the rest may be a secret.
+                    // Its text is not shown: without a key there is no telling a secret.
                     message: format!(
-                        "--set {}: must be written as SECTION.KEY=VALUE",
-                        parts.map_or("", |(key, _)| key)
+                        "--set flag {}: must be written as SECTION.KEY=VALUE",
+                        at + 1
                     ),
                     origin: None,
                 }),
@@ -183,4 +183,35 @@ fn read_file(path: &FilePath, asked_by: &str, mistakes: &mut Vec<Mistake>) -> No
         origin: Some(origin(error.span().map_or(0, |span| span.start))),
     }));
     Node::new(from_table(table.get_ref(), &origin), origin(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Args {
+        #[command(flatten)]
+        settings: SettingsArgs,
+    }
+
+    #[test]
+    fn the_flags_of_a_process_are_config_set_and_print_settings() {
+        let line = "t --config t.toml --set a.b=1 --set a.c=x=y --print-settings";
+        let args = Args::try_parse_from(line.split(' ')).unwrap().settings;
+        assert_eq!(args.config.as_deref(), Some(FilePath::new("t.toml")));
+        assert_eq!(args.set, ["a.b=1", "a.c=x=y"]);
+        assert!(args.print_settings);
+    }
+
+    #[test]
+    fn a_flag_is_split_at_its_first_equals_sign() {
+        let mut mistakes = Vec::new();
+        let root = Sources::none().set("a.c=x=y").merge(&mut mistakes);
+        assert_eq!(mistakes, []);
+        let path = Path::parse("a.c").unwrap();
+        let found = path.0.iter().try_fold(&root, |node, step| node.child(step));
+        assert!(matches!(&found.unwrap().value, Value::Raw(text) if text == "x=y"));
+    }
 }
