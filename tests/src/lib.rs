@@ -1,1 +1,17 @@
 //! Whole-path tests: the harness that starts real parts, and the scenarios.
+//!
+//! A scenario is a test binary of its own that runs through a [`Suite`]: when a part is missing on
+//! this machine (Java, for example) its cases are reported as *ignored* with the reason, and where
+//! the environment names `CI` they fail.
+
+mod account;
+mod kafka;
+mod records;
+#[cfg(feature = "suite")]
+mod suite;
+
+pub use account::{Account, Audit};
+pub use kafka::{Listener, RealKafka, StartError};
+pub use records::{Isolation, Seen, Topics};
+#[cfg(feature = "suite")]
+pub use suite::{Part, Suite};
