@@ -98,16 +98,13 @@ impl Shutdown {
     pub fn request(&self, reason: &'static str) {
         let (lock, changed) = &*self.gate;
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = self.reason.send_if_modified(|current| {
-            let first = current.is_none();
-            current.get_or_insert(reason);
-            first
-        });
-        changed.notify_all();
-        drop(guard);
-        if first {
+        if !self.is_requested() {
+            // Before anyone can act on it: the process may end before this thread's next step.
             tracing::info!(reason, "shutdown requested");
+            self.reason.send_replace(Some(reason));
+            changed.notify_all();
         }
+        drop(guard);
     }
 
     /// True once the end was asked for. Cheap enough for each turn of a loop.
