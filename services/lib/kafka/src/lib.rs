@@ -5,11 +5,19 @@
 //! [`Processor`] to output topics, and commits what it wrote together with how far it read.
 
 pub mod batch;
+pub mod clock;
+pub mod lane;
+pub mod ledger;
+pub mod observer;
 pub mod offsets;
 pub mod outbox;
 pub mod transport;
 
 pub use batch::{Batch, Headers, Record};
+pub use clock::{Clock, StopFlag, SystemClock};
+pub use lane::{Ended, Lane, LaneSettings, Step};
+pub use ledger::Ledger;
+pub use observer::{Observer, Stage};
 pub use offsets::{NextOffset, RecordOffset, TopicPartition};
 pub use outbox::{OutRecord, Outbox};
 pub use transport::{Assignment, Failure, FailureKind, Polled, Processor, Transport};

@@ -66,6 +66,10 @@ pub struct Failure {
 }
 
 /// A consumer and a transactional producer, as one lane sees them. Every call may block its thread.
+///
+/// A call that failed with [`FailureKind::Retry`] is made again with the same arguments, and must
+/// then have the effect of one call: a `send` that asks for it has added nothing, a `commit` goes
+/// on where it was.
 pub trait Transport {
     /// Waits up to `timeout` for the next thing to happen. A record is appended to `batch`.
     ///
@@ -95,7 +99,18 @@ pub trait Transport {
     fn rewind(&mut self, to: &[(TopicPartition, Option<NextOffset>)]) -> Result<(), Failure>;
 
     /// Replaces a broken producer by a new one under the same transactional id.
+    ///
+    /// Nobody here can know whether the old one's last commit went through. So before the next
+    /// record, every partition is assigned again (after [`Polled::Revoked`] with `lost`), at what
+    /// the group has committed once the new producer has its identity.
     fn rebuild(&mut self) -> Result<(), Failure>;
+
+    /// Leaves the group, so that others take over at once; nothing is called after it. Says
+    /// whether that was done within `timeout`.
+    fn leave(&mut self, timeout: Duration) -> bool {
+        let _ = timeout;
+        true
+    }
 }
 
 /// What a lane does with records. Called again with the same records after an abort, so its
@@ -108,6 +123,7 @@ pub trait Processor {
     /// committed.
     fn committed(&mut self);
 
-    /// Everything processed since then is undone, and will be processed again.
+    /// Everything processed since then is undone, and will be processed again. (In one case it is
+    /// not: the commit went through, but its answer was lost together with the producer.)
     fn aborted(&mut self);
 }

@@ -1,0 +1,441 @@
+//! The state machine of one lane: read, process, send, commit; and what to do when a step fails.
+//!
+//! Each [`step`](Lane::step) makes one call that may block, so that a lane that waits for a broker
+//! still turns, still stops when it is asked to, and can be simulated.
+
+use std::time::Duration;
+
+use crate::{
+    batch::Batch,
+    clock::{Clock, StopFlag, SystemClock},
+    ledger::{Ledger, Position},
+    observer::{Observer, Stage},
+    offsets::TopicPartition,
+    outbox::Outbox,
+    transport::{Failure, Polled, Processor, Transport},
+};
+
+mod recovery;
+mod settings;
+
+pub use settings::LaneSettings;
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There was nothing to do, or a wait after a failure is not over.
+    Idle,
+    /// Something small: records read that don't fill a batch yet, a change of partitions, a
+    /// position set back, a call that must be made again.
+    Turned,
+    /// A batch of `records` was processed and handed to the producer.
+    Worked {
+        /// Input records.
+        records: usize,
+    },
+    /// A transaction was committed.
+    Committed {
+        /// Input records in it.
+        records: usize,
+        /// From its opening to its commit.
+        since_begin: Duration,
+        /// The commit, its retries included.
+        duration: Duration,
+    },
+    /// The transaction was aborted, or there was none to abort.
+    Aborted,
+    /// The producer was replaced.
+    Rebuilt,
+    /// The lane has left the group. Another step does nothing.
+    Stopped(Ended),
+}
+
+/// How a lane ended that was asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that it had read is committed.
+    Committed,
+    /// What it had read last is undone, and will be read again by whoever gets its partitions.
+    Undone,
+}
+
+/// The call that the next step makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Read,
+    Begin,
+    Process,
+    Send,
+    Commit,
+    Abort,
+    Rewind,
+    Rebuild,
+    Release,
+    Leave,
+    Nothing,
+}
+
+/// The open transaction.
+#[derive(Clone, Copy, Debug)]
+struct Transaction {
+    opened: Duration,
+    commit_at: Duration,
+    records: usize,
+}
+
+#[derive(Debug)]
+struct Revocation {
+    partitions: Vec<TopicPartition>,
+    lost: bool,
+}
+
+/// One thread's worth of work: a transport, a processor, and the state between them.
+pub struct Lane<T, P> {
+    transport: T,
+    processor: P,
+    settings: LaneSettings,
+    clock: Box<dyn Clock + Send>,
+    observer: Box<dyn Observer + Send>,
+
+    next: Next,
+    batch: Batch,
+    outbox: Outbox,
+    ledger: Ledger,
+    transaction: Option<Transaction>,
+    /// What the group waits for this lane to let go of.
+    revocation: Option<Revocation>,
+    /// Where reading goes on once the transaction is aborted.
+    rewind_to: Vec<Position>,
+    /// Why the producer must be replaced.
+    broken: String,
+
+    batch_began: Duration,
+    commit_began: Option<Duration>,
+    last_commit_began: Option<Duration>,
+    not_before: Duration,
+    /// Failures of the same call in a row.
+    failures: u32,
+    /// Transactions undone since the last commit.
+    undone_in_a_row: u32,
+    stop_by: Option<Duration>,
+    ended: Ended,
+}
+
+impl<T: Transport, P: Processor> Lane<T, P> {
+    /// A lane whose processor writes to `topics`, by their index.
+    #[must_use]
+    pub fn new(transport: T, processor: P, topics: Vec<String>, settings: LaneSettings) -> Self {
+        Self {
+            transport,
+            processor,
+            settings,
+            clock: Box::new(SystemClock::default()),
+            observer: Box::new(()),
+            next: Next::Read,
+            batch: Batch::default(),
+            outbox: Outbox::new(topics),
+            ledger: Ledger::default(),
+            transaction: None,
+            revocation: None,
+            rewind_to: Vec::new(),
+            broken: String::new(),
+            batch_began: Duration::ZERO,
+            commit_began: None,
+            last_commit_began: None,
+            not_before: Duration::ZERO,
+            failures: 0,
+            undone_in_a_row: 0,
+            stop_by: None,
+            ended: Ended::Committed,
+        }
+    }
+
+    /// Uses another clock than the machine's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + Send + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Tells `observer` what happens.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Observer + Send + 'static) -> Self {
+        self.observer = Box::new(observer);
+        self
+    }
+
+    /// The transport, the processor, for what they alone can tell.
+    pub fn parts(&mut self) -> (&mut T, &mut P) {
+        (&mut self.transport, &mut self.processor)
+    }
+
+    /// Works until `stop` is set, then finishes or aborts what is open, commits, and leaves.
+    ///
+    /// # Errors
+    /// A failure of kind [`FailureKind::Stop`](crate::FailureKind::Stop): nothing that this process does will help. The open
+    /// transaction was aborted if that was still possible.
+    pub fn run(&mut self, stop: &StopFlag) -> Result<Ended, Failure> {
+        loop {
+            if stop.is_set() {
+                self.stop();
+            }
+            match self.step() {
+                Ok(Step::Stopped(ended)) => return Ok(ended),
+                Ok(_) => {}
+                Err(failure) => {
+                    // Readers of the output would wait for this transaction until it times out.
+                    if self.transaction.is_some()
+                        && let Err(abort) = self.transport.abort()
+                    {
+                        tracing::warn!(%abort, "the open transaction is left to the broker");
+                    }
+                    self.leave(self.clock.now());
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// From now on nothing more is read; the steps that follow finish what is open and leave.
+    pub fn stop(&mut self) {
+        if self.stop_by.is_none() {
+            self.stop_by = Some(self.clock.now() + self.settings.stop_timeout);
+        }
+    }
+
+    /// Does the next bounded piece of work.
+    ///
+    /// # Errors
+    /// A failure of kind [`FailureKind::Stop`](crate::FailureKind::Stop).
+    pub fn step(&mut self) -> Result<Step, Failure> {
+        self.observer.heartbeat();
+        let now = self.clock.now();
+        if self.stop_by.is_some_and(|by| now >= by) && self.next != Next::Nothing {
+            if self.transaction.is_some() || !self.batch.is_empty() {
+                self.ended = Ended::Undone;
+            }
+            self.next = Next::Leave;
+        } else if now < self.not_before {
+            let nap = (self.not_before - now).min(self.settings.poll_timeout);
+            self.clock.sleep(nap);
+            self.observer.waited(Stage::Backoff, nap);
+            return Ok(Step::Idle);
+        }
+        match self.next {
+            Next::Read => self.read(),
+            Next::Begin => self.begin(),
+            Next::Process => self.process(),
+            Next::Send => self.send(),
+            Next::Commit => self.commit(),
+            Next::Abort => self.abort(),
+            Next::Rewind => self.rewind(),
+            Next::Rebuild => self.rebuild(),
+            Next::Release => self.release(),
+            Next::Leave => {
+                self.leave(now);
+                Ok(Step::Stopped(self.ended))
+            }
+            Next::Nothing => Ok(Step::Stopped(self.ended)),
+        }
+    }
+
+    /// Fills the batch until it is full, its time is over, or something else happened.
+    fn read(&mut self) -> Result<Step, Failure> {
+        let began = self.clock.now();
+        if self.stop_by.is_some() {
+            self.next = self.after_batch_is_closed();
+            return Ok(Step::Turned);
+        }
+        let already = self.batch.len();
+        let mut deadline = self.read_until(began);
+        // What is waiting is taken without a look at the clock; only when nothing is, the lane
+        // waits for as long as it may.
+        let mut timeout = Duration::ZERO;
+        loop {
+            match self.transport.poll(&mut self.batch, timeout) {
+                Ok(Polled::Record) => {
+                    self.failures = 0;
+                    if let Err(failure) = self.note_last_record() {
+                        return self.failed(failure);
+                    }
+                    if self.batch.len() == 1 {
+                        self.batch_began = self.clock.now();
+                        deadline = self.read_until(self.batch_began);
+                    }
+                    if self.batch.len() >= self.settings.batch_records
+                        || self.batch.byte_len() >= self.settings.batch_bytes
+                    {
+                        break;
+                    }
+                    timeout = Duration::ZERO;
+                }
+                Ok(Polled::Idle) => {
+                    let now = self.clock.now();
+                    if now >= deadline {
+                        break;
+                    }
+                    timeout = deadline - now;
+                }
+                Ok(Polled::Assigned(assignments)) => {
+                    self.assigned(&assignments);
+                    return Ok(Step::Turned);
+                }
+                Ok(Polled::Revoked { partitions, lost }) => {
+                    self.revoked(partitions, lost);
+                    return Ok(Step::Turned);
+                }
+                Err(failure) => return self.failed(failure),
+            }
+        }
+        let now = self.clock.now();
+        self.observer.waited(Stage::Read, now - began);
+        let due = self.transaction.is_some_and(|open| now >= open.commit_at);
+        if due || self.batch_is_due(now) {
+            self.next = self.after_batch_is_closed();
+        }
+        Ok(if self.batch.len() == already && !due {
+            Step::Idle
+        } else {
+            Step::Turned
+        })
+    }
+
+    /// Until when one step may wait for records: until the batch or the transaction is due.
+    fn read_until(&self, now: Duration) -> Duration {
+        let batch = if self.batch.is_empty() {
+            now + self.settings.poll_timeout
+        } else {
+            self.batch_began
+                + self
+                    .settings
+                    .batch_linger
+                    .min(self.settings.commit_interval)
+        };
+        match self.transaction {
+            Some(open) => batch.min(open.commit_at),
+            None => batch,
+        }
+    }
+
+    fn batch_is_due(&self, now: Duration) -> bool {
+        self.batch.len() >= self.settings.batch_records
+            || self.batch.byte_len() >= self.settings.batch_bytes
+            || !self.batch.is_empty() && now >= self.read_until(now)
+    }
+
+    fn after_batch_is_closed(&self) -> Next {
+        match (&self.transaction, self.batch.is_empty()) {
+            (None, false) => Next::Begin,
+            (Some(_), false) => Next::Process,
+            (Some(_), true) => Next::Commit,
+            (None, true) => self.after_transaction(),
+        }
+    }
+
+    fn after_transaction(&self) -> Next {
+        if self.revocation.is_some() {
+            Next::Release
+        } else if self.stop_by.is_some() {
+            Next::Leave
+        } else {
+            Next::Read
+        }
+    }
+
+    fn begin(&mut self) -> Result<Step, Failure> {
+        if let Err(failure) = self.transport.begin() {
+            return self.failed(failure);
+        }
+        self.failures = 0;
+        // Records must not wait longer than the interval and one commit: it counts from the start
+        // of the previous commit. If that took longer than the interval, it counts from here, so
+        // that a slow cluster gets larger transactions and not more of them.
+        let opened = self.batch_began;
+        let interval = self.settings.commit_interval;
+        let commit_at = match self.last_commit_began {
+            Some(previous) if opened < previous + interval => previous + interval,
+            _ => opened + interval,
+        };
+        self.transaction = Some(Transaction {
+            opened,
+            commit_at,
+            records: 0,
+        });
+        self.next = Next::Process;
+        self.process()
+    }
+
+    fn process(&mut self) -> Result<Step, Failure> {
+        let began = self.clock.now();
+        self.outbox.clear();
+        self.processor.process(&self.batch, &mut self.outbox);
+        self.observer
+            .waited(Stage::Process, self.clock.now() - began);
+        self.next = Next::Send;
+        self.send()
+    }
+
+    fn send(&mut self) -> Result<Step, Failure> {
+        let began = self.clock.now();
+        if let Err(failure) = self.transport.send(&self.outbox) {
+            return self.failed(failure);
+        }
+        self.failures = 0;
+        let now = self.clock.now();
+        self.observer.waited(Stage::Send, now - began);
+        let records = self.batch.len();
+        self.batch.clear();
+        self.outbox.clear();
+        self.next = Next::Read;
+        if let Some(open) = &mut self.transaction {
+            open.records += records;
+            let due = now >= open.commit_at || open.records >= self.settings.commit_records;
+            if due || self.revocation.is_some() || self.stop_by.is_some() {
+                self.next = Next::Commit;
+            }
+        }
+        Ok(Step::Worked { records })
+    }
+
+    fn commit(&mut self) -> Result<Step, Failure> {
+        let began = *self.commit_began.get_or_insert_with(|| self.clock.now());
+        if let Err(failure) = self.transport.commit(&self.ledger.to_commit()) {
+            return self.failed(failure);
+        }
+        self.failures = 0;
+        self.undone_in_a_row = 0;
+        self.commit_began = None;
+        self.last_commit_began = Some(began);
+        self.ledger.begin();
+        self.processor.committed();
+        let now = self.clock.now();
+        let (opened, records) = self
+            .transaction
+            .take()
+            .map_or((began, 0), |open| (open.opened, open.records));
+        let (since_begin, duration) = (now - opened, now - began);
+        self.observer.waited(Stage::Commit, duration);
+        self.observer.committed(records, since_begin, duration);
+        self.next = self.after_transaction();
+        Ok(Step::Committed {
+            records,
+            since_begin,
+            duration,
+        })
+    }
+
+    fn leave(&mut self, now: Duration) {
+        let left = self.stop_by.map_or(self.settings.stop_timeout, |by| {
+            by.saturating_sub(now).max(Duration::from_secs(1))
+        });
+        let in_time = self.transport.leave(left);
+        self.next = Next::Nothing;
+        match self.ended {
+            _ if !in_time => tracing::warn!("the lane left without an answer of the group"),
+            Ended::Committed => tracing::info!("the lane has left; everything is committed"),
+            Ended::Undone => {
+                tracing::warn!("the lane has left; what it read last will be read again");
+            }
+        }
+    }
+}
