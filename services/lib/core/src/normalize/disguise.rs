@@ -1,0 +1,145 @@
+//! Leetspeak (`v1agra`, `$ex`) and spaced letters (`f r e e`, `s.p.a.m`): noticed, and undone in a
+//! reading of its own. Only among ASCII letters, where these habits live.
+
+use super::TextFlag;
+use crate::names::Set;
+
+/// How many single letters with the same sign between them are a spelled word.
+const MIN_SPELLED: usize = 3;
+
+/// The placeholder for an e-mail address has a sign between letters, but disguises nothing.
+const EMAIL: &str = "user@email";
+
+/// Notices disguises.
+pub(super) fn detect(text: &str, flags: &mut Set<TextFlag>) {
+    let bytes = text.as_bytes();
+    if has_leetspeak(bytes) {
+        flags.insert(TextFlag::Leetspeak);
+    }
+    if has_spelled_word(bytes) {
+        flags.insert(TextFlag::SpacedLetters);
+    }
+}
+
+/// The letter that a digit or sign stands for.
+fn letter(byte: u8) -> Option<char> {
+    let letter = match byte {
+        b'0' => 'o',
+        b'1' | b'!' | b'|' => 'i',
+        b'3' => 'e',
+        b'4' | b'@' => 'a',
+        b'5' | b'$' => 's',
+        b'7' => 't',
+        b'8' => 'b',
+        _ => return None,
+    };
+    Some(letter)
+}
+
+/// Whether a stand-in has letters on both sides: `v1agra`, but neither `mp3` nor `2nd`.
+fn has_leetspeak(bytes: &[u8]) -> bool {
+    let mut opened = None;
+    let mut after_letter = false;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte.is_ascii_alphabetic() {
+            if opened.is_some_and(|start| !is_email_placeholder(bytes, start)) {
+                return true;
+            }
+            (opened, after_letter) = (None, true);
+        } else if letter(byte).is_none() {
+            (opened, after_letter) = (None, false);
+        } else if after_letter && opened.is_none() {
+            opened = Some(at);
+        }
+    }
+    false
+}
+
+fn is_email_placeholder(bytes: &[u8], at: usize) -> bool {
+    let start = at.saturating_sub("user".len());
+    bytes[start..].starts_with(EMAIL.as_bytes())
+}
+
+fn has_spelled_word(bytes: &[u8]) -> bool {
+    bytes
+        .windows(2 * MIN_SPELLED - 1)
+        .enumerate()
+        .any(|(at, window)| {
+            // Looks closely only where three single letters may begin.
+            window[1] == window[3]
+                && !window[1].is_ascii_alphanumeric()
+                && (at == 0 || !bytes[at - 1].is_ascii_alphanumeric())
+                && spelled_word(&bytes[at..]).is_some()
+        })
+}
+
+/// How many bytes at the start are a spelled word.
+fn spelled_word(bytes: &[u8]) -> Option<usize> {
+    let separator = *bytes.get(1).filter(|byte| b" .-_*|".contains(byte))?;
+    let is_letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphabetic);
+    let mut letters = 0;
+    while is_letter(2 * letters) {
+        letters += 1;
+        if bytes.get(2 * letters - 1) != Some(&separator) {
+            break;
+        }
+    }
+    // The last letter may be the first of the word that follows.
+    let follows = |letters: usize| bytes.get((2 * letters).checked_sub(1)?);
+    if follows(letters).is_some_and(u8::is_ascii_alphanumeric) {
+        letters -= 1;
+    }
+    (letters >= MIN_SPELLED).then(|| 2 * letters - 1)
+}
+
+/// The text with both undone. `text` is folded.
+pub(super) fn undo(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let after_word = out.ends_with(|c: char| c.is_alphanumeric());
+        let length = match spelled_word(rest.as_bytes()).filter(|_| !after_word) {
+            Some(length) => {
+                out.extend(rest[..length].chars().step_by(2));
+                length
+            }
+            None if is_in_word(c) => {
+                let length = rest.find(|c| !is_in_word(c)).unwrap_or(rest.len());
+                push_word(&rest[..length], &mut out);
+                length
+            }
+            None => {
+                out.push(c);
+                c.len_utf8()
+            }
+        };
+        rest = &rest[length..];
+    }
+    out
+}
+
+fn is_in_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '$' | '@' | '!' | '|')
+}
+
+/// Writes a word with its stand-ins undone, unless it is a number or has a single letter.
+fn push_word(word: &str, out: &mut String) {
+    let letters = word.chars().filter(|c| c.is_alphabetic()).count();
+    if letters < 2 || word == EMAIL {
+        return out.push_str(word);
+    }
+    let mut chars = word.chars().peekable();
+    let mut after_letter = false;
+    while let Some(c) = chars.next() {
+        let before_letter = chars.peek().is_some_and(|next| next.is_alphabetic());
+        let stands_in = match c {
+            // At a word's edge these are what they always are.
+            '!' | '|' | '@' => after_letter && before_letter,
+            '$' => before_letter || after_letter,
+            _ => true,
+        };
+        let letter = u8::try_from(c).ok().and_then(letter).filter(|_| stands_in);
+        out.push(letter.unwrap_or(c));
+        after_letter = letter.is_some() || c.is_alphabetic();
+    }
+}
