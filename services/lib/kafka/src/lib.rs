@@ -4,13 +4,16 @@
 //! crate has never heard of moderation: it moves [`Record`]s from input topics through a
 //! [`Processor`] to output topics, and commits what it wrote together with how far it read.
 
+pub mod admin;
 pub mod batch;
+pub mod client;
 pub mod clock;
 pub mod lane;
 pub mod ledger;
 pub mod observer;
 pub mod offsets;
 pub mod outbox;
+pub mod settings;
 pub mod transport;
 
 pub use batch::{Batch, Headers, Record};
