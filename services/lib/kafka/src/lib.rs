@@ -13,7 +13,10 @@ pub mod ledger;
 pub mod observer;
 pub mod offsets;
 pub mod outbox;
+pub mod reader;
 pub mod settings;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod transport;
 
 pub use batch::{Batch, Headers, Record};
