@@ -12,11 +12,12 @@ use crate::{
     observer::{Observer, Stage},
     offsets::TopicPartition,
     outbox::Outbox,
-    transport::{Failure, Polled, Processor, Transport},
+    transport::{Failure, Processor, Transport},
 };
 
 mod recovery;
 mod settings;
+mod work;
 
 pub use settings::LaneSettings;
 
@@ -164,7 +165,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         self
     }
 
-    /// The transport, the processor, for what they alone can tell.
+    /// The transport and the processor, for what they alone can tell.
     pub fn parts(&mut self) -> (&mut T, &mut P) {
         (&mut self.transport, &mut self.processor)
     }
@@ -172,8 +173,8 @@ impl<T: Transport, P: Processor> Lane<T, P> {
     /// Works until `stop` is set, then finishes or aborts what is open, commits, and leaves.
     ///
     /// # Errors
-    /// A failure of kind [`FailureKind::Stop`](crate::FailureKind::Stop): nothing that this process does will help. The open
-    /// transaction was aborted if that was still possible.
+    /// A failure of kind [`FailureKind::Stop`](crate::FailureKind::Stop): nothing that this process
+    /// does will help. The open transaction was aborted if that was still possible.
     pub fn run(&mut self, stop: &StopFlag) -> Result<Ended, Failure> {
         loop {
             if stop.is_set() {
@@ -210,12 +211,10 @@ impl<T: Transport, P: Processor> Lane<T, P> {
     pub fn step(&mut self) -> Result<Step, Failure> {
         self.observer.heartbeat();
         let now = self.clock.now();
+        let stopping = self.stop_by.is_some();
         if self.stop_by.is_some_and(|by| now >= by) && self.next != Next::Nothing {
-            if self.transaction.is_some() || !self.batch.is_empty() {
-                self.ended = Ended::Undone;
-            }
             self.next = Next::Leave;
-        } else if now < self.not_before {
+        } else if now < self.not_before && !(stopping && self.next == Next::Read) {
             let nap = (self.not_before - now).min(self.settings.poll_timeout);
             self.clock.sleep(nap);
             self.observer.waited(Stage::Backoff, nap);
@@ -239,197 +238,15 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         }
     }
 
-    /// Fills the batch until it is full, its time is over, or something else happened.
-    fn read(&mut self) -> Result<Step, Failure> {
-        let began = self.clock.now();
-        if self.stop_by.is_some() {
-            self.next = self.after_batch_is_closed();
-            return Ok(Step::Turned);
-        }
-        let already = self.batch.len();
-        let mut deadline = self.read_until(began);
-        // What is waiting is taken without a look at the clock; only when nothing is, the lane
-        // waits for as long as it may.
-        let mut timeout = Duration::ZERO;
-        loop {
-            match self.transport.poll(&mut self.batch, timeout) {
-                Ok(Polled::Record) => {
-                    self.failures = 0;
-                    if let Err(failure) = self.note_last_record() {
-                        return self.failed(failure);
-                    }
-                    if self.batch.len() == 1 {
-                        self.batch_began = self.clock.now();
-                        deadline = self.read_until(self.batch_began);
-                    }
-                    if self.batch.len() >= self.settings.batch_records
-                        || self.batch.byte_len() >= self.settings.batch_bytes
-                    {
-                        break;
-                    }
-                    timeout = Duration::ZERO;
-                }
-                Ok(Polled::Idle) => {
-                    let now = self.clock.now();
-                    if now >= deadline {
-                        break;
-                    }
-                    timeout = deadline - now;
-                }
-                Ok(Polled::Assigned(assignments)) => {
-                    self.assigned(&assignments);
-                    return Ok(Step::Turned);
-                }
-                Ok(Polled::Revoked { partitions, lost }) => {
-                    self.revoked(partitions, lost);
-                    return Ok(Step::Turned);
-                }
-                Err(failure) => return self.failed(failure),
-            }
-        }
-        let now = self.clock.now();
-        self.observer.waited(Stage::Read, now - began);
-        let due = self.transaction.is_some_and(|open| now >= open.commit_at);
-        if due || self.batch_is_due(now) {
-            self.next = self.after_batch_is_closed();
-        }
-        Ok(if self.batch.len() == already && !due {
-            Step::Idle
-        } else {
-            Step::Turned
-        })
-    }
-
-    /// Until when one step may wait for records: until the batch or the transaction is due.
-    fn read_until(&self, now: Duration) -> Duration {
-        let batch = if self.batch.is_empty() {
-            now + self.settings.poll_timeout
-        } else {
-            self.batch_began
-                + self
-                    .settings
-                    .batch_linger
-                    .min(self.settings.commit_interval)
-        };
-        match self.transaction {
-            Some(open) => batch.min(open.commit_at),
-            None => batch,
-        }
-    }
-
-    fn batch_is_due(&self, now: Duration) -> bool {
-        self.batch.len() >= self.settings.batch_records
-            || self.batch.byte_len() >= self.settings.batch_bytes
-            || !self.batch.is_empty() && now >= self.read_until(now)
-    }
-
-    fn after_batch_is_closed(&self) -> Next {
-        match (&self.transaction, self.batch.is_empty()) {
-            (None, false) => Next::Begin,
-            (Some(_), false) => Next::Process,
-            (Some(_), true) => Next::Commit,
-            (None, true) => self.after_transaction(),
-        }
-    }
-
-    fn after_transaction(&self) -> Next {
-        if self.revocation.is_some() {
-            Next::Release
-        } else if self.stop_by.is_some() {
-            Next::Leave
-        } else {
-            Next::Read
-        }
-    }
-
-    fn begin(&mut self) -> Result<Step, Failure> {
-        if let Err(failure) = self.transport.begin() {
-            return self.failed(failure);
-        }
-        self.failures = 0;
-        // Records must not wait longer than the interval and one commit: it counts from the start
-        // of the previous commit. If that took longer than the interval, it counts from here, so
-        // that a slow cluster gets larger transactions and not more of them.
-        let opened = self.batch_began;
-        let interval = self.settings.commit_interval;
-        let commit_at = match self.last_commit_began {
-            Some(previous) if opened < previous + interval => previous + interval,
-            _ => opened + interval,
-        };
-        self.transaction = Some(Transaction {
-            opened,
-            commit_at,
-            records: 0,
-        });
-        self.next = Next::Process;
-        self.process()
-    }
-
-    fn process(&mut self) -> Result<Step, Failure> {
-        let began = self.clock.now();
-        self.outbox.clear();
-        self.processor.process(&self.batch, &mut self.outbox);
-        self.observer
-            .waited(Stage::Process, self.clock.now() - began);
-        self.next = Next::Send;
-        self.send()
-    }
-
-    fn send(&mut self) -> Result<Step, Failure> {
-        let began = self.clock.now();
-        if let Err(failure) = self.transport.send(&self.outbox) {
-            return self.failed(failure);
-        }
-        self.failures = 0;
-        let now = self.clock.now();
-        self.observer.waited(Stage::Send, now - began);
-        let records = self.batch.len();
-        self.batch.clear();
-        self.outbox.clear();
-        self.next = Next::Read;
-        if let Some(open) = &mut self.transaction {
-            open.records += records;
-            let due = now >= open.commit_at || open.records >= self.settings.commit_records;
-            if due || self.revocation.is_some() || self.stop_by.is_some() {
-                self.next = Next::Commit;
-            }
-        }
-        Ok(Step::Worked { records })
-    }
-
-    fn commit(&mut self) -> Result<Step, Failure> {
-        let began = *self.commit_began.get_or_insert_with(|| self.clock.now());
-        if let Err(failure) = self.transport.commit(&self.ledger.to_commit()) {
-            return self.failed(failure);
-        }
-        self.failures = 0;
-        self.undone_in_a_row = 0;
-        self.commit_began = None;
-        self.last_commit_began = Some(began);
-        self.ledger.begin();
-        self.processor.committed();
-        let now = self.clock.now();
-        let (opened, records) = self
-            .transaction
-            .take()
-            .map_or((began, 0), |open| (open.opened, open.records));
-        let (since_begin, duration) = (now - opened, now - began);
-        self.observer.waited(Stage::Commit, duration);
-        self.observer.committed(records, since_begin, duration);
-        self.next = self.after_transaction();
-        Ok(Step::Committed {
-            records,
-            since_begin,
-            duration,
-        })
-    }
-
     fn leave(&mut self, now: Duration) {
         let left = self.stop_by.map_or(self.settings.stop_timeout, |by| {
             by.saturating_sub(now).max(Duration::from_secs(1))
         });
         let in_time = self.transport.leave(left);
         self.next = Next::Nothing;
+        if self.transaction.is_some() || !self.batch.is_empty() {
+            self.ended = Ended::Undone;
+        }
         match self.ended {
             _ if !in_time => tracing::warn!("the lane left without an answer of the group"),
             Ended::Committed => tracing::info!("the lane has left; everything is committed"),

@@ -1,6 +1,8 @@
 //! Exactly-once, in a simulated cluster in which everything goes wrong: thousands of runs, each
 //! decided by its seed. A failing run names its seed, and `Scenario::new(seed)` repeats it.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::{ops::Range, sync::Arc};
 
 use tidegate_kafka::{

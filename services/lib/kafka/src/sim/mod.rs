@@ -37,8 +37,10 @@ mod cluster;
 mod faults;
 mod group;
 mod log;
+mod run;
 mod scenario;
 mod transport;
+mod upstream;
 
 pub use check::{Source, Violation};
 pub use clock::SimClock;

@@ -1,0 +1,196 @@
+//! What a lane does while all is well: read, begin, process, send, commit.
+
+use std::time::Duration;
+
+use super::{Lane, Next, Step, Transaction};
+use crate::{
+    observer::Stage,
+    transport::{Failure, Polled, Processor, Transport},
+};
+
+impl<T: Transport, P: Processor> Lane<T, P> {
+    /// Fills the batch until it is full, its time is over, or something else happened.
+    pub(super) fn read(&mut self) -> Result<Step, Failure> {
+        let began = self.clock.now();
+        if self.stop_by.is_some() {
+            self.next = self.after_batch_is_closed();
+            return Ok(Step::Turned);
+        }
+        let already = self.batch.len();
+        let mut deadline = self.read_until(began);
+        // What is waiting is taken without a look at the clock; only when nothing is, the lane
+        // waits for as long as it may.
+        let mut timeout = Duration::ZERO;
+        loop {
+            match self.transport.poll(&mut self.batch, timeout) {
+                Ok(Polled::Record) => {
+                    self.failures = 0;
+                    if let Err(failure) = self.note_last_record() {
+                        return self.failed(failure);
+                    }
+                    if self.batch.len() == 1 {
+                        self.batch_began = self.clock.now();
+                        deadline = self.read_until(self.batch_began);
+                    }
+                    if self.batch.len() >= self.settings.batch_records
+                        || self.batch.byte_len() >= self.settings.batch_bytes
+                    {
+                        break;
+                    }
+                    timeout = Duration::ZERO;
+                }
+                Ok(Polled::Idle) => {
+                    let now = self.clock.now();
+                    if now >= deadline {
+                        break;
+                    }
+                    timeout = deadline - now;
+                }
+                Ok(Polled::Assigned(assignments)) => {
+                    self.assigned(&assignments);
+                    return Ok(Step::Turned);
+                }
+                Ok(Polled::Revoked { partitions, lost }) => {
+                    self.revoked(partitions, lost);
+                    return Ok(Step::Turned);
+                }
+                Err(failure) => return self.failed(failure),
+            }
+        }
+        let now = self.clock.now();
+        self.observer.waited(Stage::Read, now - began);
+        let due = self.transaction.is_some_and(|open| now >= open.commit_at);
+        if due || self.batch_is_due(now) {
+            self.next = self.after_batch_is_closed();
+        }
+        Ok(if self.batch.len() == already && !due {
+            Step::Idle
+        } else {
+            Step::Turned
+        })
+    }
+
+    /// Until when one step may wait for records: until the batch or the transaction is due.
+    fn read_until(&self, now: Duration) -> Duration {
+        let batch = if self.batch.is_empty() {
+            now + self.settings.poll_timeout
+        } else {
+            self.batch_began
+                + self
+                    .settings
+                    .batch_linger
+                    .min(self.settings.commit_interval)
+        };
+        match self.transaction {
+            Some(open) => batch.min(open.commit_at),
+            None => batch,
+        }
+    }
+
+    fn batch_is_due(&self, now: Duration) -> bool {
+        self.batch.len() >= self.settings.batch_records
+            || self.batch.byte_len() >= self.settings.batch_bytes
+            || !self.batch.is_empty() && now >= self.read_until(now)
+    }
+
+    pub(super) fn after_batch_is_closed(&self) -> Next {
+        match (&self.transaction, self.batch.is_empty()) {
+            (None, false) => Next::Begin,
+            (Some(_), false) => Next::Process,
+            (Some(_), true) => Next::Commit,
+            (None, true) => self.after_transaction(),
+        }
+    }
+
+    pub(super) fn after_transaction(&self) -> Next {
+        if self.revocation.is_some() {
+            Next::Release
+        } else if self.stop_by.is_some() {
+            Next::Leave
+        } else {
+            Next::Read
+        }
+    }
+
+    pub(super) fn begin(&mut self) -> Result<Step, Failure> {
+        if let Err(failure) = self.transport.begin() {
+            return self.failed(failure);
+        }
+        self.failures = 0;
+        // Records must not wait longer than the interval and one commit: it counts from the start
+        // of the previous commit. If that took longer than the interval, it counts from here, so
+        // that a slow cluster gets larger transactions and not more of them.
+        let opened = self.batch_began;
+        let interval = self.settings.commit_interval;
+        let commit_at = match self.last_commit_began {
+            Some(previous) if opened < previous + interval => previous + interval,
+            _ => opened + interval,
+        };
+        self.transaction = Some(Transaction {
+            opened,
+            commit_at,
+            records: 0,
+        });
+        self.next = Next::Process;
+        self.process()
+    }
+
+    pub(super) fn process(&mut self) -> Result<Step, Failure> {
+        let began = self.clock.now();
+        self.outbox.clear();
+        self.processor.process(&self.batch, &mut self.outbox);
+        self.observer
+            .waited(Stage::Process, self.clock.now() - began);
+        self.next = Next::Send;
+        self.send()
+    }
+
+    pub(super) fn send(&mut self) -> Result<Step, Failure> {
+        let began = self.clock.now();
+        if let Err(failure) = self.transport.send(&self.outbox) {
+            return self.failed(failure);
+        }
+        self.failures = 0;
+        let now = self.clock.now();
+        self.observer.waited(Stage::Send, now - began);
+        let records = self.batch.len();
+        self.batch.clear();
+        self.outbox.clear();
+        self.next = Next::Read;
+        if let Some(open) = &mut self.transaction {
+            open.records += records;
+            let due = now >= open.commit_at || open.records >= self.settings.commit_records;
+            if due || self.revocation.is_some() || self.stop_by.is_some() {
+                self.next = Next::Commit;
+            }
+        }
+        Ok(Step::Worked { records })
+    }
+
+    pub(super) fn commit(&mut self) -> Result<Step, Failure> {
+        let began = *self.commit_began.get_or_insert_with(|| self.clock.now());
+        if let Err(failure) = self.transport.commit(&self.ledger.to_commit()) {
+            return self.failed(failure);
+        }
+        self.failures = 0;
+        self.undone_in_a_row = 0;
+        self.commit_began = None;
+        self.last_commit_began = Some(began);
+        self.ledger.begin();
+        self.processor.committed();
+        let now = self.clock.now();
+        let (opened, records) = self
+            .transaction
+            .take()
+            .map_or((began, 0), |open| (open.opened, open.records));
+        let (since_begin, duration) = (now - opened, now - began);
+        self.observer.waited(Stage::Commit, duration);
+        self.observer.committed(records, since_begin, duration);
+        self.next = self.after_transaction();
+        Ok(Step::Committed {
+            records,
+            since_begin,
+            duration,
+        })
+    }
+}
