@@ -57,21 +57,23 @@ pub fn write_routed_json(event: &Event<'_>, verdict: &Verdict<'_>, out: &mut Vec
 }
 
 /// What the escalation service reads: a case to open, or one to close because its message is gone.
+///
+/// `'v` is the verdict's own: a [`Verdict`] is invariant in its lifetime.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Escalation<'a> {
+pub struct Escalation<'a, 'v> {
     /// The message is gone: nothing is left to decide, and there is no event.
     pub withdrawn: bool,
     /// The message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<&'a Event<'a>>,
     /// Queue, priority and due time under `review`, and the reasons.
-    pub verdict: &'a Verdict<'a>,
+    pub verdict: &'a Verdict<'v>,
 }
 
-impl<'a> Escalation<'a> {
+impl<'a, 'v> Escalation<'a, 'v> {
     /// The escalation of a verdict; `event` is `None` for a withdrawal.
     #[must_use]
-    pub fn new(event: Option<&'a Event<'a>>, verdict: &'a Verdict<'a>) -> Self {
+    pub fn new(event: Option<&'a Event<'a>>, verdict: &'a Verdict<'v>) -> Self {
         Self {
             withdrawn: verdict.withdrawn,
             event,

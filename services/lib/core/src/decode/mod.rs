@@ -114,3 +114,6 @@ pub fn decode<'a>(
     };
     fields.complete(record, headers, options)
 }
+
+#[cfg(test)]
+mod tests;

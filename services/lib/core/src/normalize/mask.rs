@@ -95,8 +95,9 @@ fn link(rest: &str) -> Option<usize> {
     if is_placeholder(rest) {
         return Some(LINK.len());
     }
-    let end = end_of_link(rest);
-    (end > prefix.len()).then_some(end)
+    rest[prefix.len()..]
+        .starts_with(is_word)
+        .then(|| end_of_link(rest))
 }
 
 /// Whether the placeholder itself stands here, and not the start of a longer address.
@@ -120,8 +121,7 @@ fn ends_link(after: &str) -> bool {
 }
 
 fn end_of_link(rest: &str) -> usize {
-    rest.find(|c: char| c == ' ' || matches!(c, '<' | '>' | '"' | '\''))
-        .unwrap_or(rest.len())
+    rest.find([' ', '<', '>', '"', '\'']).unwrap_or(rest.len())
 }
 
 fn email(rest: &str) -> Option<usize> {
