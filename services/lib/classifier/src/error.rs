@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::manifest::ManifestError;
 use crate::runtime::RuntimeError;
+use crate::tokens::TokenizerError;
 
 /// Why a model cannot be used. Each message says which file is at fault and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +36,12 @@ pub enum LoadError {
         found: String,
     },
     /// The tokenizer file cannot be used.
-    #[error("{path} is not a usable tokenizer: {reason}")]
+    #[error("{path} is not a usable tokenizer: {source}")]
     Tokenizer {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        reason: String,
+        source: TokenizerError,
     },
     /// The graph cannot be loaded.
     #[error("{path} is not a usable ONNX model: {reason}")]

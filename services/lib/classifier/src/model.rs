@@ -72,9 +72,9 @@ impl Model {
         let tokenizer_path = folder.join(&manifest.tokenizer.file);
         let json = read(&tokenizer_path, &manifest.tokenizer.sha256)?;
         let tokenizer =
-            Tokenizer::new(&json, &manifest.tokenizer).map_err(|reason| LoadError::Tokenizer {
+            Tokenizer::new(&json, &manifest.tokenizer).map_err(|source| LoadError::Tokenizer {
                 path: tokenizer_path,
-                reason,
+                source,
             })?;
         let path = folder.join(&manifest.model.file);
         let bytes = read(&path, &manifest.model.sha256)?;

@@ -254,3 +254,7 @@ impl Drop for Temporary {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

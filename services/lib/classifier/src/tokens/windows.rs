@@ -1,13 +1,11 @@
-//! Turns texts into token ids, and long ones into overlapping windows, cutting nothing away.
-
-use crate::manifest::TokenizerPart;
+//! The tokens of a batch of texts, and the windows that cover them.
 
 /// A stretch of a text's tokens that is scored as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// The text's number within the batch.
     pub text: u32,
-    /// Where its tokens start in [`Windows::ids`].
+    /// Where its tokens start among those of the batch.
     pub start: u32,
     /// How many tokens of the text it has; start and end token are not among them.
     pub len: u32,
@@ -51,9 +49,8 @@ impl Windows {
     /// Adds a text whose tokens `fill` appends, in windows of at most `width` tokens that begin
     /// `stride` tokens apart. The last window is the first that reaches the end.
     pub fn push(&mut self, width: usize, stride: usize, fill: impl FnOnce(&mut Vec<i32>)) {
-        let begin = self.ids.len();
+        let mut start = self.ids.len();
         fill(&mut self.ids);
-        let mut start = begin;
         loop {
             let len = (self.ids.len() - start).min(width);
             self.windows.push(Window {
@@ -70,36 +67,44 @@ impl Windows {
     }
 }
 
-/// A model's tokenizer.
-pub struct Tokenizer {
-    inner: tokie::Tokenizer,
-    width: usize,
-    stride: usize,
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-impl Tokenizer {
-    /// Reads a tokenizer in Hugging Face's JSON form.
-    pub fn new(json: &[u8], part: &TokenizerPart) -> Result<Self, String> {
-        let json = std::str::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())?;
-        let inner = tokie::hf::from_json_str(json).map_err(|error| error.to_string())?;
-        Ok(Self {
-            inner,
-            width: part.width(),
-            stride: part.stride,
-        })
+    use super::*;
+
+    fn spans(tokens: usize, width: usize, stride: usize) -> Vec<(u32, u32)> {
+        let mut windows = Windows::default();
+        windows.push(width, stride, |ids| ids.extend(0..tokens as i32));
+        windows
+            .all()
+            .iter()
+            .map(|window| (window.start, window.len))
+            .collect()
     }
 
-    /// Appends a text's windows to `windows`. A text without tokens has one empty window.
-    pub fn tokenize(&mut self, text: &str, windows: &mut Windows) {
-        let ids = self.inner.encode_ids(text, false);
-        windows.push(self.width, self.stride, |out| {
-            out.extend(ids.iter().map(|&id| id as i32));
-        });
+    #[test]
+    fn a_text_that_fits_has_one_window_even_when_it_is_empty() {
+        assert_eq!(spans(0, 128, 96), [(0, 0)]);
+        assert_eq!(spans(128, 128, 96), [(0, 128)]);
     }
 
-    /// How many different tokens there are.
-    #[must_use]
-    pub fn vocabulary(&self) -> usize {
-        self.inner.vocab_size()
+    #[test]
+    fn a_longer_text_has_windows_that_overlap_up_to_its_end() {
+        assert_eq!(spans(129, 128, 96), [(0, 128), (96, 33)]);
+        assert_eq!(spans(225, 128, 96), [(0, 128), (96, 128), (192, 33)]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_token_is_in_a_window(tokens in 0usize..2000, width in 1usize..200, stride in 1usize..200) {
+            prop_assume!(stride <= width);
+            let mut covered = 0;
+            for (start, len) in spans(tokens, width, stride) {
+                prop_assert!(start as usize <= covered);
+                covered = (start + len) as usize;
+            }
+            prop_assert_eq!(covered, tokens);
+        }
     }
 }

@@ -1,0 +1,76 @@
+//! How many texts a second one core turns into tokens and into scores.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tidegate_classifier::manifest::Manifest;
+use tidegate_classifier::tokens::{Tokenizer, Windows};
+use tidegate_classifier::{Classifier, ClassifierSettings, Mode};
+
+fn texts() -> Vec<&'static str> {
+    include_str!("texts.txt").lines().collect()
+}
+
+/// Texts of at most 60 bytes, as most comments are.
+fn short_texts() -> Vec<&'static str> {
+    let mut texts = texts();
+    texts.retain(|text| text.len() <= 60);
+    texts
+}
+
+fn tokenize(criterion: &mut Criterion) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models/screen");
+    let part = Manifest::read(&folder.join("manifest.toml"))
+        .expect("the screen model is there")
+        .tokenizer;
+    let json = std::fs::read(folder.join(&part.file)).expect("the tokenizer is there");
+    let mut tokenizer = Tokenizer::new(&json, &part).expect("the tokenizer is sound");
+    let mut group = criterion.benchmark_group("tokenize");
+    for (name, texts) in [("all", texts()), ("short", short_texts())] {
+        group.throughput(Throughput::Elements(texts.len() as u64));
+        group.bench_function(name, |bencher| {
+            let mut windows = Windows::default();
+            bencher.iter(|| {
+                windows.clear();
+                for text in &texts {
+                    tokenizer.tokenize(text, &mut windows);
+                }
+                black_box(windows.all().len())
+            });
+        });
+    }
+    group.finish();
+}
+
+fn classify(criterion: &mut Criterion) {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models");
+    for mode in [Mode::Screen, Mode::Deep, Mode::Cascade] {
+        if mode != Mode::Screen && !models.join("deep/manifest.toml").exists() {
+            continue;
+        }
+        let mut settings = ClassifierSettings::new(&models, mode);
+        // Each text is new: what is measured is the model.
+        settings.cache_capacity = 0;
+        let mut classifier = Classifier::load(&settings).expect("the models are sound");
+        let mut group = criterion.benchmark_group(format!("classify/{mode}"));
+        group.sample_size(20);
+        for (name, mut texts) in [("all", texts()), ("short", short_texts())] {
+            if mode != Mode::Screen {
+                texts.truncate(200);
+            }
+            group.throughput(Throughput::Elements(texts.len() as u64));
+            group.bench_function(name, |bencher| {
+                bencher.iter_batched_ref(
+                    Vec::new,
+                    |out| classifier.classify(&texts, out).expect("texts are scored"),
+                    BatchSize::SmallInput,
+                );
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, tokenize, classify);
+criterion_main!(benches);
