@@ -53,10 +53,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<Fields<'static>, Rejection> {
         author,
         text: event.text.map(Cow::Owned),
         lang: event.lang.map(Cow::Owned),
-        created_at_ms: event
-            .created_at
-            .map(|time| milliseconds(time))
-            .transpose()?,
+        created_at_ms: event.created_at.map(milliseconds).transpose()?,
         context: context
             .map(|(key, value)| (Cow::Owned(key), Cow::Owned(value)))
             .collect(),

@@ -50,17 +50,15 @@ fn scored(labels: &[(Label, f32)]) -> Scored<'static> {
     }
 }
 
-/// What is concluded, in short: action, queue, priority, hours until due, codes and routes.
+/// Queue, priority and hours until due.
+type Due = (String, Priority, f64);
+
+/// What is concluded, in short: action, review, codes and routes.
 fn outcome(
     channel: Channel,
     text: &'static str,
     labels: &[(Label, f32)],
-) -> (
-    Action,
-    Option<(String, Priority, f64)>,
-    Vec<String>,
-    Vec<Route>,
-) {
+) -> (Action, Option<Due>, Vec<String>, Vec<Route>) {
     let (event, policy, scored) = (
         event(channel, text),
         Policy::default_policy(),
