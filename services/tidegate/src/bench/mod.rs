@@ -1,0 +1,173 @@
+//! `tidegate bench`: speed, latency and memory on this machine, side by side in one run.
+
+mod cluster;
+mod events;
+mod latency;
+mod machine;
+mod memory;
+mod report;
+mod run;
+mod stages;
+mod throughput;
+mod usage;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use tidegate_chassis::{exit::Exit, logs};
+use tidegate_moderator::settings::Settings;
+
+use self::{cluster::Cluster, machine::Machine, report::Report};
+
+/// What to measure, and how long.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Measure only this part
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Vec<Part>,
+    /// Use this cluster instead of starting Kafka here; topics of its own are made in it
+    #[arg(long, value_name = "HOST:PORT")]
+    brokers: Option<String>,
+    /// Events in the topic that lanes read in `kafka` and `curve`
+    #[arg(long, value_name = "N", default_value_t = 500_000)]
+    records: u64,
+    /// Seconds that `latency` and `memory` last, and a tenth of what each row of `core` lasts
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    seconds: u64,
+    /// How often each variant of `kafka` runs, in turn with the others
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// The folder that holds the models
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+}
+
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// One thread without Kafka: each stage, and the whole pipeline
+    Core,
+    /// Kafka to Kafka: passthrough and pipeline, exactly and at least once
+    Kafka,
+    /// Event to committed verdict at half of the pipeline's rate
+    Latency,
+    /// Throughput and latency over commit intervals
+    Curve,
+    /// Memory of a consumer process under full load
+    Memory,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [
+        Self::Core,
+        Self::Kafka,
+        Self::Latency,
+        Self::Curve,
+        Self::Memory,
+    ];
+}
+
+/// What all parts share.
+struct Bench {
+    settings: Settings,
+    records: u64,
+    duration: Duration,
+    rounds: usize,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Kafka can't be started or reached, a model can't be used, or a run stands still.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    logs::init(&logs::LogSettings {
+        filter: std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()),
+        ..logs::LogSettings::default()
+    })?;
+    let mut settings = Settings::default();
+    settings.model.folder = crate::models::folder(args.models.as_deref())?;
+    let bench = Bench {
+        settings,
+        records: args.records.max(1),
+        duration: Duration::from_secs(args.seconds.max(1)),
+        rounds: args.rounds.max(1),
+    };
+    let wants = |part| args.only.is_empty() || args.only.contains(&part);
+    let mut report = Report {
+        machine: Machine::look(args.brokers.is_none()),
+        rows: Vec::new(),
+    };
+    stages::name_versions(&bench, &mut report.machine)?;
+    if wants(Part::Core) {
+        report.rows.extend(stages::measure(&bench)?);
+    }
+    if Part::ALL
+        .iter()
+        .any(|part| *part != Part::Core && wants(*part))
+    {
+        let cluster = Cluster::start(args.brokers.as_deref())?;
+        with_kafka(&bench, &cluster, wants, &mut report)?;
+    }
+    report.machine.ended();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", report.table());
+    }
+    let missed = |row: &report::Row| row.goal.as_ref().is_some_and(|goal| !goal.met);
+    if report.rows.iter().any(missed) {
+        progress("some goals were missed; see the table");
+    }
+    Ok(Exit::Clean)
+}
+
+fn with_kafka(
+    bench: &Bench,
+    cluster: &Cluster,
+    wants: impl Fn(Part) -> bool,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut rate = None;
+    if wants(Part::Kafka) || wants(Part::Latency) || wants(Part::Curve) {
+        let input = cluster.preload(bench.records)?;
+        if wants(Part::Kafka) {
+            let (rows, measured) = throughput::compare(bench, cluster, &input)?;
+            report.rows.extend(rows);
+            rate = Some(measured);
+        }
+        if wants(Part::Latency) {
+            let rate = match rate {
+                Some(rate) => rate,
+                None => throughput::pipeline_rate(bench, cluster, &input)?,
+            };
+            report
+                .rows
+                .push(latency::at_half_load(bench, cluster, rate)?);
+        }
+        if wants(Part::Curve) {
+            report.rows.extend(latency::curve(bench, cluster, &input)?);
+        }
+    }
+    if wants(Part::Memory) {
+        report.rows.push(memory::measure(bench, cluster)?);
+    }
+    Ok(())
+}
+
+/// Tells the person who waits what is being done.
+fn progress(text: &str) {
+    eprintln!("bench: {text}");
+}
+
+/// Milliseconds since the Unix epoch.
+fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
