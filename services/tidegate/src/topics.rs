@@ -1,0 +1,131 @@
+//! `tidegate topics`: the topics that Tidegate reads and writes.
+
+use std::time::Duration;
+
+use tidegate_chassis::{
+    exit::Exit,
+    settings::{SettingsArgs, load},
+};
+use tidegate_kafka::admin::{Admin, TopicSpec};
+use tidegate_moderator::{service::Service, settings::Settings};
+
+/// What to do with the topics.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Create those that are missing; the others are left as they are
+    Create(Create),
+    /// List them with partitions and replicas, and say which are missing
+    List(Cluster),
+}
+
+#[derive(clap::Args)]
+struct Create {
+    #[command(flatten)]
+    cluster: Cluster,
+    /// Partitions of each new topic: the most lanes that can share the work
+    #[arg(long, default_value_t = 12)]
+    partitions: i32,
+    /// Replicas of each new topic; the cluster's default when absent
+    #[arg(long)]
+    replicas: Option<i32>,
+    /// Days that dead letters are kept
+    #[arg(long, default_value_t = 14)]
+    dead_letter_days: u32,
+}
+
+/// Which cluster: as in a consumer's settings.
+#[derive(clap::Args)]
+pub struct Cluster {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// The cluster's address, over the settings
+    #[arg(long, value_name = "HOST:PORT")]
+    brokers: Option<String>,
+}
+
+impl Cluster {
+    /// The settings of a consumer on this cluster.
+    ///
+    /// # Errors
+    /// Every mistake in them.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        let mut args = self.settings.clone();
+        if let Some(brokers) = &self.brokers {
+            args.set.push(format!("kafka.brokers={brokers}"));
+        }
+        let mut settings: Settings = load(&args.sources())?;
+        settings.fill_in(Service::Comments);
+        Ok(settings)
+    }
+}
+
+/// Creates or lists.
+///
+/// # Errors
+/// The cluster can't be reached or refuses.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    match &args.command {
+        Command::Create(create) => self::create(create),
+        Command::List(cluster) => list(cluster),
+    }
+}
+
+fn create(args: &Create) -> anyhow::Result<Exit> {
+    let settings = args.cluster.settings()?;
+    let specs: Vec<_> = names(&settings)
+        .into_iter()
+        .map(|name| {
+            let mut spec = TopicSpec::new(&name, args.partitions);
+            spec.replicas = args.replicas.unwrap_or(-1);
+            if name == settings.topics.dead_letters {
+                let ms = u64::from(args.dead_letter_days) * 24 * 60 * 60 * 1000;
+                spec.config.insert("retention.ms".to_owned(), ms.to_string());
+            }
+            spec
+        })
+        .collect();
+    let created = Admin::connect(&settings.kafka, PATIENCE)?.create_missing(&specs)?;
+    for spec in &specs {
+        let what = if created.contains(&spec.name) { "created" } else { "exists " };
+        println!("{what} {}", spec.name);
+    }
+    Ok(Exit::Clean)
+}
+
+fn list(cluster: &Cluster) -> anyhow::Result<Exit> {
+    let settings = cluster.settings()?;
+    let described = Admin::connect(&settings.kafka, PATIENCE)?.describe()?;
+    let mut missing = false;
+    for name in names(&settings) {
+        match described.topics.iter().find(|topic| topic.name == name) {
+            Some(topic) => {
+                let replicas = topic.partitions.first().map_or(0, |partition| partition.replicas);
+                println!("{name:<34} {:>4} partitions, {replicas} replica(s)", topic.partitions.len());
+            }
+            None => {
+                missing = true;
+                println!("{name:<34} missing: `tidegate topics create` makes it");
+            }
+        }
+    }
+    Ok(if missing { Exit::Unavailable } else { Exit::Clean })
+}
+
+/// Every topic that the consumers read or write.
+#[must_use]
+pub fn names(settings: &Settings) -> Vec<String> {
+    let mut names: Vec<String> =
+        [Service::Comments, Service::Dms].map(|s| s.default_topic().to_owned()).to_vec();
+    names.extend(settings.kafka.topics.iter().filter(|t| !names.contains(t)).cloned().collect::<Vec<_>>());
+    names.extend(settings.topics.names().map(str::to_owned));
+    names
+}
+
+/// How long the cluster may take to answer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
