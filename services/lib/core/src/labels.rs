@@ -85,7 +85,9 @@ impl Probability {
 /// Written with at most four decimals: more would claim a precision that no model has.
 impl Serialize for Probability {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f32((self.0 * 10_000.0).round() / 10_000.0)
+        // The cast cuts off, so that half is added: faster than rounding, and the same from 0 to 1.
+        let tenthousandths = (self.0 * 10_000.0 + 0.5) as u16;
+        serializer.serialize_f32(f32::from(tenthousandths) / 10_000.0)
     }
 }
 

@@ -55,6 +55,16 @@ pub(super) fn mask(text: &str, flags: &mut Set<TextFlag>) -> String {
     out
 }
 
+/// Whether there can be anything to mask: a handle or an address has an `@`, a link has `//` or a
+/// full stop inside.
+pub(super) fn may_have_any(text: &str) -> bool {
+    text.as_bytes().windows(2).any(|pair| match pair {
+        [b'@', _] | [b'/', b'/'] => true,
+        [b'.', next] => *next != b' ' && *next != b'.',
+        _ => false,
+    })
+}
+
 /// What stands at the start of `rest`, and how many bytes of it.
 fn placeholder(before: char, rest: &str) -> Option<(usize, &'static str, TextFlag)> {
     if rest.starts_with('@') {

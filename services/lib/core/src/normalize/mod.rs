@@ -134,7 +134,11 @@ fn rewrite(original: &str, flags: &mut Set<TextFlag>) -> String {
         }
     };
     let squeezed = squeeze(&latin, flags);
-    mask::mask(&squeezed, flags)
+    if mask::may_have_any(&squeezed) {
+        mask::mask(&squeezed, flags)
+    } else {
+        squeezed
+    }
 }
 
 /// Drops what nobody sees; white space of any kind becomes a plain space later.
