@@ -1,25 +1,77 @@
 //! Exactly once, on a real broker: what a reader of committed records sees when lanes come, go and
 //! are killed.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, thread, time::Duration};
 
 use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
     util::Timeout,
 };
-use tidegate_tests::{Isolation, Part, RealKafka, Suite, Topics};
+use tidegate_kafka::settings::{Delivery, GroupProtocol};
+use tidegate_tests::{
+    Event, Flow, Isolation, Part, RealKafka, Suite, Topics, Worker, work_if_asked,
+};
 
 fn main() -> ExitCode {
-    let kafka = Part::new(RealKafka::start_secure);
+    if let Some(status) = work_if_asked() {
+        return status;
+    }
+    let kafka = Part::new(|| RealKafka::start(1));
+    let breakable = Part::new(|| RealKafka::start_own(1, &[]));
     let status = Suite::default()
         .case(
             "a_reader_of_committed_records_never_sees_an_aborted_transaction",
             &kafka,
             aborted_is_unseen,
         )
+        .case(
+            "each_record_comes_out_once_and_in_order_of_its_key",
+            &kafka,
+            undisturbed,
+        )
+        .case(
+            "a_commit_does_not_wait_for_a_tenth_of_a_second_that_it_does_not_need",
+            &kafka,
+            no_commit_tax,
+        )
+        .case(
+            "a_lane_killed_in_mid_transaction_leaves_no_trace_in_the_output",
+            &kafka,
+            killed,
+        )
+        .case(
+            "a_lane_that_was_replaced_while_it_slept_can_not_commit",
+            &kafka,
+            fenced,
+        )
+        .case(
+            "a_lane_that_slept_longer_than_its_session_starts_over_at_what_others_committed",
+            &kafka,
+            slept,
+        )
+        .case(
+            "lanes_may_come_and_go_while_records_flow",
+            &kafka,
+            rebalanced_classic,
+        )
+        .case(
+            "lanes_may_come_and_go_with_the_groups_new_protocol",
+            &kafka,
+            rebalanced_consumer,
+        )
+        .case(
+            "without_transactions_a_killed_lane_repeats_records_but_loses_none",
+            &kafka,
+            at_least_once,
+        )
+        .case(
+            "a_broker_that_is_restarted_costs_nothing_but_time",
+            &breakable,
+            broker_restarted,
+        )
         .run();
-    drop(kafka);
+    drop((kafka, breakable));
     status
 }
 
@@ -55,4 +107,197 @@ fn aborted_is_unseen(kafka: &RealKafka) -> anyhow::Result<()> {
         ["kept", "dropped", "kept too"]
     );
     Ok(())
+}
+
+fn undisturbed(kafka: &RealKafka) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(20_000)?;
+    let mut job = flow.job("a");
+    job.lanes = 2;
+    job.slowness_ms = 0;
+    let worker = Worker::start(&job)?;
+    flow.check()?;
+    let events = worker.stop()?;
+    assert_eq!(committed(&events), 20_000);
+    assert_eq!(flow.undone()?, 0);
+    Ok(())
+}
+
+/// The client library's own flush would make every commit that waits for an acknowledgement last
+/// at least 100 ms. A slow machine makes some slow; only that tax makes them all.
+fn no_commit_tax(kafka: &RealKafka) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(4_000)?;
+    let mut job = flow.job("a");
+    job.commit_interval_ms = 20;
+    job.slowness_ms = 10;
+    let worker = Worker::start(&job)?;
+    flow.check()?;
+    let fastest = worker
+        .stop()?
+        .iter()
+        .filter_map(|event| match event {
+            Event::Committed(_, micros) => Some(*micros),
+            _ => None,
+        })
+        .min();
+    assert!(
+        fastest < Some(100_000),
+        "the fastest commit took {fastest:?} us"
+    );
+    Ok(())
+}
+
+fn killed(kafka: &RealKafka) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(20_000)?;
+    for _ in 0..3 {
+        let mut worker = Worker::start(&flow.job("a"))?;
+        worker.wait_for_open_transaction()?;
+        worker.kill()?;
+    }
+    let worker = Worker::start(&flow.job("a"))?;
+    flow.check()?;
+    worker.stop()?;
+    assert!(
+        flow.undone()? > 0,
+        "no kill came in the middle of a transaction"
+    );
+    Ok(())
+}
+
+fn fenced(kafka: &RealKafka) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(20_000)?;
+    let mut zombie = Worker::start(&flow.job("a"))?;
+    zombie.wait_for_open_transaction()?;
+    zombie.pause()?;
+    // The same name, and so the same transactional id: this one takes over at once.
+    let mut successor = Worker::start(&flow.job("a"))?;
+    successor.wait_for("commit", |event| matches!(event, Event::Committed(..)))?;
+    zombie.events();
+    zombie.resume()?;
+    let refused = zombie.wait_for("end of what it had open", |event| {
+        matches!(
+            event,
+            Event::Aborted(_) | Event::Rebuilt(_) | Event::Failed(_) | Event::Committed(..)
+        )
+    })?;
+    assert!(
+        !matches!(refused, Event::Committed(..)),
+        "the zombie committed what its successor had already done: {zombie}"
+    );
+    zombie.kill()?;
+    flow.check()?;
+    successor.stop()?;
+    assert!(flow.undone()? > 0);
+    Ok(())
+}
+
+fn slept(kafka: &RealKafka) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(20_000)?;
+    let mut job = flow.job("sleeper");
+    job.kafka.session_timeout_ms = 2_000;
+    let mut sleeper = Worker::start(&job)?;
+    sleeper.wait_for_open_transaction()?;
+    let mut other = Worker::start(&flow.job("other"))?;
+    sleeper.pause()?;
+    // All six partitions: the group has given the sleeper up.
+    other.wait_for("takeover", |event| *event == Event::Assigned(6))?;
+    sleeper.resume()?;
+    flow.feed(5_000)?;
+    flow.check()?;
+    let events = sleeper.stop()?;
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::Aborted(_) | Event::Rebuilt(_))),
+        "the sleeper's transaction was not undone: {events:?}"
+    );
+    other.stop()?;
+    Ok(())
+}
+
+fn rebalanced_classic(kafka: &RealKafka) -> anyhow::Result<()> {
+    rebalanced(kafka, GroupProtocol::Classic)
+}
+
+fn rebalanced_consumer(kafka: &RealKafka) -> anyhow::Result<()> {
+    rebalanced(kafka, GroupProtocol::Consumer)
+}
+
+fn rebalanced(kafka: &RealKafka, protocol: GroupProtocol) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(10_000)?;
+    let start = |flow: &Flow<'_>, instance| {
+        let mut job = flow.job(instance);
+        job.kafka.group_protocol = protocol;
+        Worker::start(&job)
+    };
+    let given = |event: &Event| matches!(event, Event::Assigned(1..));
+    let mut first = start(&flow, "first")?;
+    first.wait_for("partitions", given)?;
+    let mut second = start(&flow, "second")?;
+    second.wait_for("partitions", given)?;
+    flow.feed(5_000)?;
+    let mut third = start(&flow, "third")?;
+    third.wait_for("partitions", given)?;
+    first.stop()?;
+    flow.feed(5_000)?;
+    second.stop()?;
+    flow.check()?;
+    third.stop()?;
+    Ok(())
+}
+
+fn at_least_once(kafka: &RealKafka) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(10_000)?;
+    let mut job = flow.job("a");
+    job.kafka.delivery = Delivery::AtLeastOnce;
+    job.kafka.session_timeout_ms = 2_000;
+    let mut worker = Worker::start(&job)?;
+    worker.wait_for_open_transaction()?;
+    worker.kill()?;
+    let worker = Worker::start(&job)?;
+    let mut audit = flow.audit()?;
+    for _ in 0..50 {
+        if audit.lost == 0 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(200));
+        audit = flow.audit()?;
+    }
+    worker.stop()?;
+    assert_eq!((audit.lost, audit.unexpected), (0, 0), "{audit}");
+    assert!(
+        audit.duplicated > 0,
+        "the kill came too late to show anything: {audit}"
+    );
+    Ok(())
+}
+
+fn broker_restarted(kafka: &RealKafka) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(10_000)?;
+    let mut worker = Worker::start(&flow.job("a"))?;
+    worker.wait_for_open_transaction()?;
+    kafka.kill_broker(1)?;
+    kafka.start_broker(1)?;
+    flow.feed(2_000)?;
+    worker.wait_for("commit", |event| matches!(event, Event::Committed(..)))?;
+    kafka.restart_broker(1)?;
+    flow.feed(2_000)?;
+    flow.check()?;
+    worker.stop()?;
+    Ok(())
+}
+
+fn committed(events: &[Event]) -> usize {
+    let records = events.iter().map(|event| match event {
+        Event::Committed(records, _) => *records,
+        _ => 0,
+    });
+    records.sum()
 }

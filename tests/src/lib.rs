@@ -5,13 +5,17 @@
 //! the environment names `CI` they fail.
 
 mod account;
+mod flow;
 mod kafka;
 mod records;
 #[cfg(feature = "suite")]
 mod suite;
+mod worker;
 
 pub use account::{Account, Audit};
+pub use flow::Flow;
 pub use kafka::{Listener, RealKafka, StartError};
 pub use records::{Isolation, Seen, Topics};
 #[cfg(feature = "suite")]
 pub use suite::{Part, Suite};
+pub use worker::{Event, Job, Worker, work_if_asked};

@@ -39,6 +39,7 @@ impl<T> Part<T> {
 #[derive(Default)]
 pub struct Suite {
     cases: Vec<Trial>,
+    in_turn: bool,
 }
 
 impl Suite {
@@ -57,7 +58,7 @@ impl Suite {
                     Ok(()) => return Ok(Completion::Completed),
                     Err(error) => match error.downcast_ref::<StartError>() {
                         Some(StartError::Missing(reason)) => reason.clone(),
-                        _ => return Err(Failed::from(format!("{error:?}"))),
+                        _ => return Err(Failed::from(format!("{error:#}"))),
                     },
                 },
                 Err(StartError::Missing(reason)) => reason.clone(),
@@ -74,9 +75,20 @@ impl Suite {
         self
     }
 
+    /// Runs one case after the other: each may break the part that they share.
+    #[must_use]
+    pub fn in_turn(mut self) -> Self {
+        self.in_turn = true;
+        self
+    }
+
     /// Runs the cases that the command line asks for, as `cargo test` does.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        libtest_mimic::run(&Arguments::from_args(), self.cases).exit_code()
+        let mut arguments = Arguments::from_args();
+        if self.in_turn {
+            arguments.test_threads = Some(1);
+        }
+        libtest_mimic::run(&arguments, self.cases).exit_code()
     }
 }
