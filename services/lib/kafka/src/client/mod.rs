@@ -103,19 +103,6 @@ impl KafkaTransport {
         }
     }
 
-    /// Leaves the group and ends the clients, within `timeout` for each. An open transaction is
-    /// not committed: the next producer under the same id aborts it. Says whether both were done
-    /// in time; if not, the process should end rather than wait.
-    pub fn close(mut self, timeout: Duration) -> bool {
-        self.close_within(timeout)
-    }
-
-    fn close_within(&mut self, timeout: Duration) -> bool {
-        let left = self.source.close(timeout);
-        let ended = self.sink.close(timeout);
-        left && ended
-    }
-
     /// Waits for the call that the producer is making. While that lasts, the producer's events
     /// are served, and soon the consumer's, with its partitions paused.
     fn wait(&mut self, action: &'static str) -> Result<(), Failure> {
@@ -257,7 +244,7 @@ impl Transport for KafkaTransport {
         let polled = self.source.poll(batch, timeout, ready)?;
         self.polls = self.polls.wrapping_add(1);
         // The producer's events are few; an idle producer has tokens to refresh all the same.
-        if !matches!(polled, Polled::Record) || self.polls % 1024 == 0 {
+        if !matches!(polled, Polled::Record) || self.polls.is_multiple_of(1024) {
             self.sink.serve();
             if !ready {
                 self.check_start(Duration::ZERO)?;
@@ -395,6 +382,16 @@ impl Transport for KafkaTransport {
         self.source.resynchronise();
         Ok(())
     }
+
+    /// An open transaction is not committed: the next producer under the same id aborts it. When
+    /// the clients don't end in time, the process should end rather than wait for them.
+    fn leave(&mut self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        let left = self.source.close(timeout);
+        let remaining = until.saturating_duration_since(Instant::now());
+        let ended = self.sink.close(remaining.max(Duration::from_millis(500)));
+        left && ended
+    }
 }
 
 impl KafkaTransport {
@@ -426,7 +423,7 @@ impl KafkaTransport {
 
 impl Drop for KafkaTransport {
     fn drop(&mut self) {
-        self.close_within(CLOSE_TIMEOUT);
+        self.leave(CLOSE_TIMEOUT);
     }
 }
 
