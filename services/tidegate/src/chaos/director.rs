@@ -29,6 +29,8 @@ const WORKS_WITHIN: Duration = Duration::from_secs(30);
 const LEAVES_WITHIN: Duration = Duration::from_secs(30);
 /// Without progress for this long the run is cut short, and the audit says what is missing.
 const STALLED_AFTER: Duration = Duration::from_secs(90);
+/// How long the consumers are expected to take until all of them work.
+const FIRST: Duration = Duration::from_secs(10);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// What the run came to, besides what is in the topics.
@@ -109,7 +111,7 @@ impl<'a> Director<'a> {
             consumed: 0,
             began: now,
             told: now,
-            share: (0, 0, now, Duration::from_secs(1)),
+            share: (0, 0, now, FIRST),
         };
         let count = (args.consumers as usize).max(run.inputs.len());
         for number in 0..count {
@@ -135,11 +137,14 @@ impl<'a> Director<'a> {
             plan.len(),
             whole.as_secs()
         ));
-        self.progress.allow(self.events / steps / 2);
+        self.share = (0, self.events / steps / 2, Instant::now(), FIRST);
         self.await_work()?;
         for (number, step) in (1..).zip(&plan) {
             let due = self.events * number / steps;
-            self.share = (self.share.1, due, Instant::now(), step.expected());
+            // However far the trickle got, there is something to do in each step.
+            let from = self.progress.allowed();
+            let due = due.max(from + self.events / steps / 4).min(self.events);
+            self.share = (from, due, Instant::now(), step.expected());
             let before = self.consumed();
             self.disturb(*step)?;
             *self.disturbances.entry(step.name()).or_default() += 1;
@@ -148,12 +153,7 @@ impl<'a> Director<'a> {
             self.progress.allow(due);
             self.until(WORKS_WITHIN, |director| Ok(director.consumed() > before))?;
         }
-        self.share = (
-            self.events,
-            self.events,
-            Instant::now(),
-            Duration::from_secs(1),
-        );
+        self.share = (self.events, self.events, Instant::now(), FIRST);
         self.finish(feeder)
     }
 
@@ -335,10 +335,7 @@ impl<'a> Director<'a> {
             if self.shutdown.wait_for(left.min(Duration::from_millis(50))) {
                 bail!("interrupted");
             }
-            let (from, to, since, expected) = self.share;
-            let done = since.elapsed().as_secs_f64() / expected.as_secs_f64();
-            self.progress
-                .allow(from + ((to - from) as f64 * done.min(1.0)) as u64);
+            self.feed_on();
             self.replace_crashed()?;
             if self.told.elapsed() > TELL_EVERY {
                 self.told = Instant::now();
@@ -349,6 +346,17 @@ impl<'a> Director<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Lets this step's share of events go, spread over the time that it should take; if it takes
+    /// longer, a trickle goes on, for only a consumer that has something to do can show that it
+    /// works.
+    fn feed_on(&self) {
+        let (from, to, since, expected) = self.share;
+        let done = since.elapsed().as_secs_f64() / expected.as_secs_f64();
+        let done = done.min(1.0) + (done - 1.0).max(0.0) / 10.0;
+        let due = from + ((to - from) as f64 * done) as u64;
+        self.progress.allow(due.min(self.events));
     }
 
     /// A consumer that ended by itself is noted and started again, as an orchestrator would.

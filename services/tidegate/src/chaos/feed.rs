@@ -37,6 +37,12 @@ impl Progress {
         self.0.allowed.fetch_max(events, Ordering::Relaxed);
     }
 
+    /// How many events may be fed so far.
+    #[must_use]
+    pub(crate) fn allowed(&self) -> u64 {
+        self.0.allowed.load(Ordering::Relaxed)
+    }
+
     /// How many events were handed to the client.
     #[must_use]
     pub(crate) fn fed(&self) -> u64 {
