@@ -71,7 +71,7 @@ impl ClassifierSettings {
             screen: models.join("screen"),
             deep: models.join("deep"),
             cache_capacity: 65_536,
-            screen_tokens: 2048,
+            screen_tokens: 4096,
             deep_tokens: 512,
         }
     }

@@ -174,6 +174,11 @@ fn open(
             .with_inter_op_spinning(false)?
             // Shapes vary, and a plan for each of them would only take memory.
             .with_memory_pattern(false)?
+            // An arena would keep the most that any shape needed, and is no faster here.
+            .with_execution_providers([ort::ep::CPU::default()
+                .with_arena_allocator(false)
+                .build()
+                .error_on_failure()])?
             .commit_from_memory(bytes)
     };
     build().map_err(|error| one_line(&error))

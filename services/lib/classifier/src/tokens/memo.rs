@@ -28,7 +28,8 @@ const EMPTY: Slot = Slot {
     count: 0,
 };
 
-/// A table in which each word has one place, and a new word replaces what was there.
+/// A table in which each word has two places, beside each other. A new word takes the first, what
+/// was there moves to the second, and what was in the second is forgotten.
 pub(super) struct Memo {
     slots: Box<[Slot]>,
     state: RandomState,
@@ -47,7 +48,7 @@ impl Memo {
     fn place(&self, word: &[u8]) -> usize {
         let mut hasher = self.state.build_hasher();
         hasher.write(word);
-        hasher.finish() as usize & (SLOTS - 1)
+        hasher.finish() as usize & (SLOTS - 1) & !1
     }
 
     /// Appends the ids of a word and gives true, if the word is remembered.
@@ -56,14 +57,16 @@ impl Memo {
         if word.len() > MAX_BYTES {
             return false;
         }
-        let slot = &self.slots[self.place(word)];
-        let len = slot.len as usize;
-        // An empty place has no word, and no word is empty.
-        if len != word.len() || slot.word[..len] != *word {
-            return false;
+        let place = self.place(word);
+        for slot in [&self.slots[place], &self.slots[place ^ 1]] {
+            let len = slot.len as usize;
+            // An empty place has no word, and no word is empty.
+            if len == word.len() && slot.word[..len] == *word {
+                ids.extend_from_slice(&slot.ids[..slot.count as usize]);
+                return true;
+            }
         }
-        ids.extend_from_slice(&slot.ids[..slot.count as usize]);
-        true
+        false
     }
 
     /// Remembers a word's ids, if both are short enough.
@@ -79,6 +82,8 @@ impl Memo {
         };
         slot.word[..word.len()].copy_from_slice(word);
         slot.ids[..ids.len()].copy_from_slice(ids);
-        self.slots[self.place(word)] = slot;
+        let place = self.place(word);
+        self.slots[place ^ 1] = self.slots[place];
+        self.slots[place] = slot;
     }
 }

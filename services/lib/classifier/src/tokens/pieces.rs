@@ -4,7 +4,63 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-type Map = HashMap<Box<[u8]>, i32, FixedState>;
+/// Pieces by their bytes, and which lengths a piece can have that begins with two given bytes.
+/// Most lengths are ruled out without a look into the map.
+#[derive(Debug)]
+struct Map {
+    ids: HashMap<Box<[u8]>, i32, FixedState>,
+    /// Bit `n` is set where some piece has `n + 1` bytes; the last bit stands for all longer ones.
+    lengths: Box<[u64; 4096]>,
+    longest: usize,
+}
+
+impl Map {
+    fn new() -> Self {
+        Self {
+            ids: HashMap::default(),
+            lengths: Box::new([0; 4096]),
+            longest: 0,
+        }
+    }
+
+    fn bucket(start: &[u8]) -> usize {
+        let second = start.get(1).copied().unwrap_or_default();
+        (usize::from(start[0]) * 31 + usize::from(second) * 257) & 4095
+    }
+
+    fn insert(&mut self, piece: &[u8], id: i32) {
+        if piece.is_empty() {
+            return;
+        }
+        let bit = 1 << (piece.len() - 1).min(63);
+        if piece.len() == 1 {
+            // Any byte can follow in the word.
+            for second in 0..=255 {
+                self.lengths[Self::bucket(&[piece[0], second])] |= bit;
+            }
+        }
+        self.lengths[Self::bucket(piece)] |= bit;
+        self.longest = self.longest.max(piece.len());
+        self.ids.insert(piece.into(), id);
+    }
+
+    /// The longest piece that `word` begins with: its length in bytes and its id. Since pieces are
+    /// whole characters, so is what they match.
+    fn longest_start(&self, word: &[u8]) -> Option<(usize, i32)> {
+        let at = |length: usize| self.ids.get(&word[..length]).map(|&id| (length, id));
+        let lengths = self.lengths[Self::bucket(word)];
+        let mut length = word.len().min(self.longest);
+        while length > 0 {
+            if lengths & (1 << (length - 1).min(63)) != 0
+                && let Some(found) = at(length)
+            {
+                return Some(found);
+            }
+            length -= 1;
+        }
+        None
+    }
+}
 
 /// A WordPiece vocabulary.
 #[derive(Debug)]
@@ -13,8 +69,6 @@ pub(super) struct Pieces {
     first: Map,
     /// Pieces that go on with a word, without their prefix.
     next: Map,
-    /// The length in bytes of the longest piece in each map.
-    longest: (usize, usize),
     unknown: i32,
     /// Longer words, in characters, are unknown.
     max_chars: usize,
@@ -29,9 +83,8 @@ impl Pieces {
         max_chars: usize,
     ) -> Self {
         let mut pieces = Self {
-            first: Map::default(),
-            next: Map::default(),
-            longest: (0, 0),
+            first: Map::new(),
+            next: Map::new(),
             unknown,
             max_chars,
             vocabulary: 0,
@@ -39,12 +92,10 @@ impl Pieces {
         for (piece, id) in vocabulary {
             pieces.vocabulary = pieces.vocabulary.max(id as usize + 1);
             if let Some(rest) = piece.strip_prefix(prefix) {
-                pieces.longest.1 = pieces.longest.1.max(rest.len());
-                pieces.next.insert(rest.as_bytes().into(), id);
+                pieces.next.insert(rest.as_bytes(), id);
             }
             // A piece that looks like a continuation begins words, too: `##` is a word of its own.
-            pieces.longest.0 = pieces.longest.0.max(piece.len());
-            pieces.first.insert(piece.into_bytes().into(), id);
+            pieces.first.insert(piece.as_bytes(), id);
         }
         pieces
     }
@@ -59,27 +110,15 @@ impl Pieces {
             return ids.push(self.unknown);
         }
         let before = ids.len();
-        let (mut map, mut longest, mut begin) = (&self.first, self.longest.0, 0);
-        while begin < word.len() {
-            let mut end = (begin + longest).min(word.len());
-            let found = loop {
-                while !word.is_char_boundary(end) {
-                    end -= 1;
-                }
-                if end <= begin {
-                    break None;
-                }
-                if let Some(&id) = map.get(&word.as_bytes()[begin..end]) {
-                    break Some(id);
-                }
-                end -= 1;
-            };
-            let Some(id) = found else {
+        let (mut map, mut rest) = (&self.first, word.as_bytes());
+        while !rest.is_empty() {
+            let Some((length, id)) = map.longest_start(rest) else {
                 ids.truncate(before);
                 return ids.push(self.unknown);
             };
             ids.push(id);
-            (map, longest, begin) = (&self.next, self.longest.1, end);
+            map = &self.next;
+            rest = &rest[length..];
         }
     }
 }
