@@ -7,10 +7,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
-use tidegate_chassis::{
-    build_info::BUILD_INFO,
-    metrics::{COUNTS, Catalogue, EVENT_AGE_SECONDS, MetricDef, SECONDS},
-};
+use tidegate_chassis::metrics::{COUNTS, Catalogue, EVENT_AGE_SECONDS, MetricDef, SECONDS};
 use tidegate_classifier::ClassifierStats;
 use tidegate_kafka::TopicPartition;
 
@@ -41,7 +38,6 @@ pub const CATALOGUE: &[MetricDef] = &[
     MODEL,
     POLICY,
     POLICY_RELOADS,
-    BUILD_INFO,
 ];
 
 const CONSUMED: MetricDef = MetricDef::counter(
