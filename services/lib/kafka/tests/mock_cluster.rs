@@ -131,17 +131,6 @@ fn an_empty_transaction_and_one_without_offsets_are_committed_too() {
     transaction(&mut transport, 6).unwrap();
 }
 
-/// Makes one transaction fail by `error` in answer to `request`, and returns how it failed.
-fn failing(request: Api, error: Code) -> (KafkaTransport, tidegate_kafka::Failure, impl Sized) {
-    let broker = broker(&[("in", 1), ("out", 1)]);
-    let mut transport = connect(&broker, "a");
-    join(&mut transport);
-    transaction(&mut transport, 1).unwrap();
-    broker.fail_requests(request, &[error]).unwrap();
-    let failure = transaction(&mut transport, 2).unwrap_err();
-    (transport, failure, broker)
-}
-
 #[test]
 fn after_an_abortable_error_the_transaction_is_aborted_and_the_next_one_works() {
     for (request, error) in [

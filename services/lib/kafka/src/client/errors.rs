@@ -60,6 +60,14 @@ pub(crate) fn is_missing_topic(code: Code) -> bool {
     )
 }
 
+/// Whether another producer has taken this one's transactional id.
+fn is_fenced(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch
+    )
+}
+
 /// Whether the broker refused to talk to this user at all.
 pub(crate) fn is_authentication(code: Code) -> bool {
     matches!(
@@ -106,7 +114,11 @@ pub(crate) fn transaction_failure(action: &'static str, error: &KafkaError) -> F
         };
     };
     let code = native.code();
-    let reason = format!("{} ({code:?})", native.string());
+    let mut reason = format!("{} ({code:?})", native.string());
+    if is_fenced(code) {
+        // Once is a restart or a slow lane; two processes would go on fencing each other.
+        reason.push_str("; if this repeats, another process has the same `instance` name");
+    }
     if let Some(advice) = advice(code) {
         return stop(action, &reason, advice);
     }
@@ -127,5 +139,34 @@ pub(crate) fn code_failure(action: &'static str, code: Code, otherwise: FailureK
     match advice(code) {
         Some(advice) => stop(action, &code.to_string(), advice),
         None => failure(otherwise, action, code.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_retry_repairs_stops_with_advice_and_anything_else_does_as_it_was_told() {
+        let denied = code_failure("send", Code::TopicAuthorizationFailed, FailureKind::Abort);
+        assert_eq!(denied.kind, FailureKind::Stop);
+        assert!(denied.reason.contains("grant this user"), "{denied}");
+        assert!(!denied.reason.contains('\n'), "{denied}");
+
+        let lost = code_failure("send", Code::MessageTimedOut, FailureKind::Abort);
+        assert_eq!(lost.kind, FailureKind::Abort);
+    }
+
+    #[test]
+    fn every_refusal_of_a_user_has_advice() {
+        for code in [
+            Code::Authentication,
+            Code::SaslAuthenticationFailed,
+            Code::UnsupportedSASLMechanism,
+            Code::IllegalSASLState,
+            Code::SSL,
+        ] {
+            assert!(is_authentication(code) && advice(code).is_some(), "{code}");
+        }
     }
 }

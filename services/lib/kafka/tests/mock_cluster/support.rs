@@ -12,6 +12,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     message::{Header, OwnedHeaders, OwnedMessage},
     producer::{BaseProducer, BaseRecord, Producer},
+    types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code},
 };
 use tidegate_kafka::{
     Assignment, Batch, Failure, Lane, LaneSettings, NextOffset, Outbox, Polled, Processor, Step,
@@ -125,6 +126,17 @@ pub(crate) fn transaction(transport: &mut KafkaTransport, offset: i64) -> Result
     transport.begin()?;
     transport.send(&outbox(1))?;
     transport.commit(&next(0, offset))
+}
+
+/// Makes one transaction fail by `error` in answer to `request`, and returns how it failed.
+pub(crate) fn failing(request: Api, error: Code) -> (KafkaTransport, Failure, EmbeddedBroker) {
+    let broker = broker(&[("in", 1), ("out", 1)]);
+    let mut transport = connect(&broker, "a");
+    join(&mut transport);
+    transaction(&mut transport, 1).unwrap();
+    broker.fail_requests(request, &[error]).unwrap();
+    let failure = transaction(&mut transport, 2).unwrap_err();
+    (transport, failure, broker)
 }
 
 /// Copies every record, headers and all, to the outbox's first topic.
