@@ -174,6 +174,9 @@ fn open(
             .with_inter_op_spinning(false)?
             // Shapes vary, and a plan for each of them would only take memory.
             .with_memory_pattern(false)?
+            // The fused form of this is slower on processors than its two parts, by a third of an
+            // encoder's whole time.
+            .with_disabled_optimizers("SkipLayerNormFusion")?
             // An arena would keep the most that any shape needed, and is no faster here.
             .with_execution_providers([ort::ep::CPU::default()
                 .with_arena_allocator(false)

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 
 /// How many words can be remembered; 64 bytes each.
-const SLOTS: usize = 1 << 14;
+const SLOTS: usize = 1 << 15;
 const MAX_BYTES: usize = 30;
 const MAX_IDS: usize = 8;
 
