@@ -13,5 +13,10 @@ struct Cli {
 }
 
 fn main() -> Exit {
-    process::end(|| Ok(service::main(Service::Comments, &process::arguments::<Cli>()?.args)))
+    process::end(|| {
+        Ok(service::main(
+            Service::Comments,
+            &process::arguments::<Cli>()?.args,
+        ))
+    })
 }

@@ -55,7 +55,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &settings {
         Ok(settings) => {
             find("settings", Ok(format!("for {}", settings.kafka.brokers)));
-            let policy = settings.policy.file.as_deref().map(policy_file::read).transpose();
+            let policy = settings
+                .policy
+                .file
+                .as_deref()
+                .map(policy_file::read)
+                .transpose();
             find(
                 "policy",
                 policy.map_err(Into::into).map(|policy| match policy {
@@ -70,8 +75,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(error) => find("settings", Err(anyhow::anyhow!("{error:#}"))),
     }
     for (what, program, why) in [
-        ("python", "python3", "fetches ONNX Runtime, starts a local Kafka"),
-        ("java", "java", "only for a local Kafka: install Java 17 or later"),
+        (
+            "python",
+            "python3",
+            "fetches ONNX Runtime, starts a local Kafka",
+        ),
+        (
+            "java",
+            "java",
+            "only for a local Kafka: install Java 17 or later",
+        ),
         ("maven", "mvn", "only for a local Kafka: install Maven"),
     ] {
         let found = Command::new(program).arg("--version").output();
@@ -89,16 +102,30 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             println!("{state:<7} {what:<9} {about}");
         }
     }
-    Ok(if all_well { Exit::Clean } else { Exit::Unavailable })
+    Ok(if all_well {
+        Exit::Clean
+    } else {
+        Exit::Unavailable
+    })
 }
 
 fn models(args: &Args) -> anyhow::Result<String> {
     let folder = crate::models::folder(args.models.as_deref())?;
-    let mode = if folder.join("deep").exists() { Mode::Cascade } else { Mode::Screen };
+    let mode = if folder.join("deep").exists() {
+        Mode::Cascade
+    } else {
+        Mode::Screen
+    };
     let mut classifier = Classifier::load(&ClassifierSettings::new(&folder, mode))?;
     let texts = classifier.verify_golden()?;
-    let models = classifier.models().into_iter().map(|m| format!("{} {}", m.name, m.version));
-    Ok(format!("{}; {texts} golden texts score as recorded", models.collect::<Vec<_>>().join(", ")))
+    let models = classifier
+        .models()
+        .into_iter()
+        .map(|m| format!("{} {}", m.name, m.version));
+    Ok(format!(
+        "{}; {texts} golden texts score as recorded",
+        models.collect::<Vec<_>>().join(", ")
+    ))
 }
 
 fn cluster(
@@ -116,7 +143,12 @@ fn cluster(
     let leaderless = described
         .topics
         .iter()
-        .flat_map(|topic| topic.partitions.iter().map(move |partition| (topic, partition)))
+        .flat_map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(move |partition| (topic, partition))
+        })
         .find(|(_, partition)| partition.leader.is_none());
     let topics = match (missing.as_slice(), leaderless) {
         ([], None) => Ok("all there, each partition has a leader".to_owned()),
@@ -136,5 +168,9 @@ fn cluster(
 fn first_line(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     // Colours that Maven prints even into a pipe.
-    text.lines().next().unwrap_or_default().replace("\x1b[1m", "").replace("\x1b[m", "")
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .replace("\x1b[1m", "")
+        .replace("\x1b[m", "")
 }

@@ -13,7 +13,11 @@ const SCRIPT: &str = include_str!("../../../deploy/kafka/local-kafka");
 #[command(disable_help_flag = true)]
 pub struct Args {
     /// `up`, `down`, `status`, `stop-broker N`, … and their options
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "--help")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        default_value = "--help"
+    )]
     arguments: Vec<String>,
 }
 
@@ -24,5 +28,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         .args(&args.arguments)
         .status()
         .context("start python3: install Python 3.9 or later")?;
-    Ok(if status.success() { Exit::Clean } else { Exit::Unavailable })
+    Ok(if status.success() {
+        Exit::Clean
+    } else {
+        Exit::Unavailable
+    })
 }

@@ -17,7 +17,9 @@ pub fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
         .ok()
         .and_then(|exe| Some(exe.parent()?.parent()?.join("share/tidegate/models")));
     let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
-    let mut places = [Some("models".into()), beside, Some(built_from)].into_iter().flatten();
+    let mut places = [Some("models".into()), beside, Some(built_from)]
+        .into_iter()
+        .flatten();
     match places.find(|place: &PathBuf| place.join("screen/manifest.toml").is_file()) {
         Some(place) => Ok(place),
         None => bail!("there is no models folder here: name it with --models DIR"),

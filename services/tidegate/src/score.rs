@@ -10,8 +10,8 @@ use serde_json::json;
 use tidegate_chassis::exit::Exit;
 use tidegate_classifier::{Classifier, ClassifierSettings, Mode, Scored, Tier};
 use tidegate_core::{
-    Author, BrandId, Channel, Event, EventId, Kind, LabelSet, Policy, Scores, Source, Text,
-    decide, names::Set, normalize, route::Route, routes, verdict::Reason,
+    Author, BrandId, Channel, Event, EventId, Kind, LabelSet, Policy, Scores, Source, Text, decide,
+    names::Set, normalize, route::Route, routes, verdict::Reason,
 };
 use tidegate_moderator::policy_file;
 
@@ -181,12 +181,17 @@ fn answer(
     let events: Vec<_> = batch.iter().flatten().collect();
     let texts: Vec<Text<'_>> = events.iter().map(|event| normalize(&event.text)).collect();
     let mut scored = Vec::new();
-    classifier.classify(&texts.iter().map(Text::scored).collect::<Vec<_>>(), &mut scored)?;
+    classifier.classify(
+        &texts.iter().map(Text::scored).collect::<Vec<_>>(),
+        &mut scored,
+    )?;
     let mut judged = events.iter().zip(&texts).zip(&scored);
     for item in batch {
         match item {
             Ok(_) => {
-                let Some(((event, text), scored)) = judged.next() else { break };
+                let Some(((event, text), scored)) = judged.next() else {
+                    break;
+                };
                 let scored = of(scored);
                 let verdict = decide(event, text, Some(&scored), policy, SOURCE);
                 let answer = Answer {
@@ -233,15 +238,28 @@ fn explain(
     }
     for (label, score) in scored.scores.iter() {
         let bar = "█".repeat((score.get() * 30.0).round() as usize);
-        let mark = if verdict.labels.contains(label) { "◀ reached" } else { "" };
+        let mark = if verdict.labels.contains(label) {
+            "◀ reached"
+        } else {
+            ""
+        };
         let threshold = thresholds[label.index()].get();
-        println!("{:<16} {:>6.4}  {bar:<30}  of {threshold:.2} {mark}", label.as_str(), score.get());
+        println!(
+            "{:<16} {:>6.4}  {bar:<30}  of {threshold:.2} {mark}",
+            label.as_str(),
+            score.get()
+        );
     }
     println!("action    {} (scored by {})", verdict.action, scored.tier);
     for reason in &verdict.reasons {
         match (reason.score, reason.threshold) {
             (Some(score), Some(threshold)) => {
-                println!("because   {}: {:.4} of {:.2}", reason.code, score.get(), threshold.get());
+                println!(
+                    "because   {}: {:.4} of {:.2}",
+                    reason.code,
+                    score.get(),
+                    threshold.get()
+                );
             }
             _ => println!("because   {}", reason.code),
         }
@@ -251,13 +269,20 @@ fn explain(
     }
     if let Some(review) = &verdict.review {
         let minutes = (review.due_at_ms - event.event_time_ms()) / 60_000;
-        println!("queue     {}, {} priority, due in {minutes} min", review.queue, review.priority);
+        println!(
+            "queue     {}, {} priority, due in {minutes} min",
+            review.queue, review.priority
+        );
     }
     Ok(())
 }
 
 /// There is no record behind a line.
-const SOURCE: Source<'static> = Source { topic: "", partition: 0, offset: 0 };
+const SOURCE: Source<'static> = Source {
+    topic: "",
+    partition: 0,
+    offset: 0,
+};
 
 fn of(scored: &Scored) -> tidegate_core::Scored<'static> {
     tidegate_core::Scored {
@@ -288,7 +313,10 @@ mod tests {
             let error = parse(bad, 7).expect_err("it is bad").to_string();
             assert!(error.contains("\"line\":7"), "{error}");
             assert_eq!(error.contains("column"), column, "{error}");
-            assert!(!error.contains("4711") && !error.contains("secret"), "{error}");
+            assert!(
+                !error.contains("4711") && !error.contains("secret"),
+                "{error}"
+            );
         }
     }
 
@@ -298,7 +326,12 @@ mod tests {
         input.extend_from_slice(b"\n{}\n");
         let (mut input, mut line) = (&input[..], Vec::new());
         read_line(&mut input, &mut line).unwrap();
-        assert!(parse(&line, 1).unwrap_err().to_string().contains("longer than"));
+        assert!(
+            parse(&line, 1)
+                .unwrap_err()
+                .to_string()
+                .contains("longer than")
+        );
         line.clear();
         read_line(&mut input, &mut line).unwrap();
         assert_eq!(line, b"{}");

@@ -85,14 +85,19 @@ fn create(args: &Create) -> anyhow::Result<Exit> {
             spec.replicas = args.replicas.unwrap_or(-1);
             if name == settings.topics.dead_letters {
                 let ms = u64::from(args.dead_letter_days) * 24 * 60 * 60 * 1000;
-                spec.config.insert("retention.ms".to_owned(), ms.to_string());
+                spec.config
+                    .insert("retention.ms".to_owned(), ms.to_string());
             }
             spec
         })
         .collect();
     let created = Admin::connect(&settings.kafka, PATIENCE)?.create_missing(&specs)?;
     for spec in &specs {
-        let what = if created.contains(&spec.name) { "created" } else { "exists " };
+        let what = if created.contains(&spec.name) {
+            "created"
+        } else {
+            "exists "
+        };
         println!("{what} {}", spec.name);
     }
     Ok(Exit::Clean)
@@ -105,8 +110,14 @@ fn list(cluster: &Cluster) -> anyhow::Result<Exit> {
     for name in names(&settings) {
         match described.topics.iter().find(|topic| topic.name == name) {
             Some(topic) => {
-                let replicas = topic.partitions.first().map_or(0, |partition| partition.replicas);
-                println!("{name:<34} {:>4} partitions, {replicas} replica(s)", topic.partitions.len());
+                let replicas = topic
+                    .partitions
+                    .first()
+                    .map_or(0, |partition| partition.replicas);
+                println!(
+                    "{name:<34} {:>4} partitions, {replicas} replica(s)",
+                    topic.partitions.len()
+                );
             }
             None => {
                 missing = true;
@@ -114,15 +125,28 @@ fn list(cluster: &Cluster) -> anyhow::Result<Exit> {
             }
         }
     }
-    Ok(if missing { Exit::Unavailable } else { Exit::Clean })
+    Ok(if missing {
+        Exit::Unavailable
+    } else {
+        Exit::Clean
+    })
 }
 
 /// Every topic that the consumers read or write.
 #[must_use]
 pub fn names(settings: &Settings) -> Vec<String> {
-    let mut names: Vec<String> =
-        [Service::Comments, Service::Dms].map(|s| s.default_topic().to_owned()).to_vec();
-    names.extend(settings.kafka.topics.iter().filter(|t| !names.contains(t)).cloned().collect::<Vec<_>>());
+    let mut names: Vec<String> = [Service::Comments, Service::Dms]
+        .map(|s| s.default_topic().to_owned())
+        .to_vec();
+    names.extend(
+        settings
+            .kafka
+            .topics
+            .iter()
+            .filter(|t| !names.contains(t))
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
     names.extend(settings.topics.names().map(str::to_owned));
     names
 }

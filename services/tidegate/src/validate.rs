@@ -44,12 +44,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     if let Some(file) = &args.config {
         let settings = load::<Settings>(&Sources::none().file(file)).map_err(|e| e.to_string());
-        tell(&format!("settings {}", file.display()), settings.map(|s| format!("{} lane(s)", s.lane.count)));
+        tell(
+            &format!("settings {}", file.display()),
+            settings.map(|s| format!("{} lane(s)", s.lane.count)),
+        );
     }
     if let Some(folder) = &args.models {
         for (name, mode) in [("screen", Mode::Screen), ("deep", Mode::Deep)] {
             if name == "screen" || folder.join(name).exists() {
-                tell(&format!("model {}", folder.join(name).display()), model(folder, mode));
+                tell(
+                    &format!("model {}", folder.join(name).display()),
+                    model(folder, mode),
+                );
             }
         }
     }
@@ -59,7 +65,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn model(folder: &std::path::Path, mode: Mode) -> Result<String, String> {
     let mut classifier = Classifier::load(&ClassifierSettings::new(folder, mode))
         .map_err(|error| error.to_string())?;
-    classifier.verify_golden().map_err(|error| error.to_string())?;
-    let about = classifier.models().into_iter().map(|model| format!("version {}", model.version));
+    classifier
+        .verify_golden()
+        .map_err(|error| error.to_string())?;
+    let about = classifier
+        .models()
+        .into_iter()
+        .map(|model| format!("version {}", model.version));
     Ok(about.collect::<Vec<_>>().join(", "))
 }

@@ -34,7 +34,11 @@ pub fn ends(
     let mut ends = TopicPartitionList::new();
     for topic in topics {
         let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+        for partition in metadata
+            .topics()
+            .iter()
+            .flat_map(|topic| topic.partitions())
+        {
             let (_, end) = consumer.fetch_watermarks(topic, partition.id(), timeout)?;
             ends.add_partition_offset(topic, partition.id(), Offset::Offset(end))?;
         }

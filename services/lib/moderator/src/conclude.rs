@@ -80,7 +80,13 @@ impl Conclusions<'_> {
         }
     }
 
-    fn event(&mut self, record: &Record<'_>, event: &Event<'_>, text: &Text<'_>, judged: Judged<'_>) {
+    fn event(
+        &mut self,
+        record: &Record<'_>,
+        event: &Event<'_>,
+        text: &Text<'_>,
+        judged: Judged<'_>,
+    ) {
         let scored = judged.map(|(scored, model_version)| decide::Scored {
             scores: scored.scores,
             tier: match scored.tier {
@@ -91,7 +97,12 @@ impl Conclusions<'_> {
             model_version,
         });
         let verdict = decide(event, text, scored.as_ref(), self.policy, source(record));
-        let parts = [event.brand.as_str(), event.id.as_str(), event.kind.as_str(), &event.text];
+        let parts = [
+            event.brand.as_str(),
+            event.id.as_str(),
+            event.kind.as_str(),
+            &event.text,
+        ];
         let is_repeat = self.repeats.is_repeat(parts);
         self.publish(record, Some(event), &verdict, is_repeat);
     }
@@ -104,7 +115,8 @@ impl Conclusions<'_> {
         verdict: &Verdict<'_>,
         is_repeat: bool,
     ) {
-        self.tally.verdict(record, verdict.action.as_str(), verdict.tier.as_str());
+        self.tally
+            .verdict(record, verdict.action.as_str(), verdict.tier.as_str());
         let output = self.output;
         self.push(record, verdict, Out::Verdicts, |out| match output {
             Encoding::Json => verdict.write_json(out),
@@ -155,8 +167,13 @@ impl Conclusions<'_> {
             Encoding::Json => "application/json",
             Encoding::Protobuf => "application/x-protobuf",
         };
-        let carried = record.headers.iter().filter(|(name, _)| CARRIED.contains(name));
-        let headers = [("content-type", Some(content_type.as_bytes()))].into_iter().chain(carried);
+        let carried = record
+            .headers
+            .iter()
+            .filter(|(name, _)| CARRIED.contains(name));
+        let headers = [("content-type", Some(content_type.as_bytes()))]
+            .into_iter()
+            .chain(carried);
         self.outbox.push(to as usize, key, headers, Some(write));
     }
 
@@ -166,7 +183,9 @@ impl Conclusions<'_> {
         let [partition, offset, timestamp] = [
             record.partition.to_string(),
             record.offset.0.to_string(),
-            record.timestamp_ms.map_or_else(String::new, |ms| ms.to_string()),
+            record
+                .timestamp_ms
+                .map_or_else(String::new, |ms| ms.to_string()),
         ];
         let about = [
             (dead_letter::TOPIC, &**record.topic),
@@ -180,12 +199,18 @@ impl Conclusions<'_> {
         ]
         .map(|(name, value)| (name, Some(value.as_bytes())));
         let headers = record.headers.iter().chain(about);
-        let payload =
-            record.payload.map(|bytes| move |out: &mut Vec<u8>| out.extend_from_slice(bytes));
-        self.outbox.push(Out::DeadLetters as usize, record.key, headers, payload);
+        let payload = record
+            .payload
+            .map(|bytes| move |out: &mut Vec<u8>| out.extend_from_slice(bytes));
+        self.outbox
+            .push(Out::DeadLetters as usize, record.key, headers, payload);
     }
 }
 
 fn source<'a>(record: &Record<'a>) -> Source<'a> {
-    Source { topic: record.topic, partition: record.partition, offset: record.offset.0 }
+    Source {
+        topic: record.topic,
+        partition: record.partition,
+        offset: record.offset.0,
+    }
 }

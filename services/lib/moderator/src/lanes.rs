@@ -8,14 +8,14 @@ use std::{
 };
 
 use tidegate_chassis::{
-    health::{Liveness, ReadyHandle, Readiness},
+    health::{Liveness, Readiness, ReadyHandle},
     shutdown::Shutdown,
 };
 use tidegate_classifier::{Classifier, LoadError};
 use tidegate_kafka::{
     Lane, TopicPartition,
-    clock::StopFlag,
     client::{ClientHandle, ConnectError, KafkaTransport},
+    clock::StopFlag,
     lane::Ended,
     transport::Failure,
 };
@@ -78,8 +78,11 @@ impl Lanes {
         vitals: &Vitals,
         watch: Option<Watch>,
     ) -> Result<Self, StartError> {
-        let mut lanes =
-            Self { stop: StopFlag::default(), threads: Vec::new(), clients: Vec::new() };
+        let mut lanes = Self {
+            stop: StopFlag::default(),
+            threads: Vec::new(),
+            clients: Vec::new(),
+        };
         for number in 0..settings.lane.count {
             if let Err(error) = lanes.add(settings, service, policy, vitals, watch.clone(), number)
             {
@@ -124,7 +127,9 @@ impl Lanes {
         let thread = thread::Builder::new().name(name.clone()).spawn(move || {
             let heartbeat = liveness.heartbeat(format!("lane {name}"), HUNG_AFTER);
             let observer = LaneObserver::new(lane_metrics, Some(heartbeat));
-            Lane::new(transport, pipeline, topics, lane_settings).with_observer(observer).run(&stop)
+            Lane::new(transport, pipeline, topics, lane_settings)
+                .with_observer(observer)
+                .run(&stop)
         })?;
         self.threads.push(thread);
         self.clients.push((client, ready, last));
@@ -164,7 +169,9 @@ impl Lanes {
 
     /// Tells metrics and readiness how the clients are doing. Called about once a second.
     pub fn report(&self) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         for (client, ready, last) in &self.clients {
             let status = client.status();
             match (status.is_ready(), status.producer_ready, status.last_error) {

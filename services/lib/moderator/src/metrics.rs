@@ -239,12 +239,18 @@ struct Family<K> {
 
 impl<K: Eq + std::hash::Hash> Family<K> {
     fn new(of: fn(&K) -> Counter) -> Self {
-        Self { of, known: HashMap::new() }
+        Self {
+            of,
+            known: HashMap::new(),
+        }
     }
 
     fn add(&mut self, key: K, count: u64) {
         let of = self.of;
-        self.known.entry(key).or_insert_with_key(of).increment(count);
+        self.known
+            .entry(key)
+            .or_insert_with_key(of)
+            .increment(count);
     }
 }
 
@@ -279,14 +285,12 @@ impl LaneMetrics {
         let lane = lane.to_owned();
         Self {
             consumed: Family::new(|topic| counter!(CONSUMED.name, "topic" => topic.to_string())),
-            verdicts: Family::new(|(action, tier)| {
-                counter!(VERDICTS.name, "action" => *action, "tier" => *tier)
-            }),
+            verdicts: Family::new(
+                |(action, tier)| counter!(VERDICTS.name, "action" => *action, "tier" => *tier),
+            ),
             dead_letters: Family::new(|reason| counter!(DEAD_LETTERS.name, "reason" => *reason)),
             routed: Family::new(|route| counter!(ROUTED.name, "route" => *route)),
-            transactions: Family::new(|outcome| {
-                counter!(TRANSACTIONS.name, "outcome" => *outcome)
-            }),
+            transactions: Family::new(|outcome| counter!(TRANSACTIONS.name, "outcome" => *outcome)),
             rebalances: Family::new(|kind| counter!(REBALANCES.name, "kind" => *kind)),
             repeated: counter!(REPEATED.name),
             event_age: histogram!(EVENT_AGE.name),
@@ -298,8 +302,13 @@ impl LaneMetrics {
             last_commit: gauge!(LAST_COMMIT.name, "lane" => lane.clone()),
             band: gauge!(BAND.name, "lane" => lane),
             texts: ["screen", "deep"].map(|tier| counter!(TEXTS.name, "tier" => tier)),
-            tokens: [("screen", "text"), ("screen", "padding"), ("deep", "text"), ("deep", "padding")]
-                .map(|(tier, kind)| counter!(TOKENS.name, "tier" => tier, "kind" => kind)),
+            tokens: [
+                ("screen", "text"),
+                ("screen", "padding"),
+                ("deep", "text"),
+                ("deep", "padding"),
+            ]
+            .map(|(tier, kind)| counter!(TOKENS.name, "tier" => tier, "kind" => kind)),
             cache_hits: counter!(CACHE_HITS.name),
             deduplicated: counter!(DEDUPLICATED.name),
             not_scored: counter!(NOT_SCORED.name),
@@ -320,8 +329,16 @@ impl LaneMetrics {
     /// What the classifier did for a batch.
     pub fn classified(&self, stats: &ClassifierStats) {
         for (model, texts, [text, padding]) in [
-            (&stats.screen, &self.texts[0], [&self.tokens[0], &self.tokens[1]]),
-            (&stats.deep, &self.texts[1], [&self.tokens[2], &self.tokens[3]]),
+            (
+                &stats.screen,
+                &self.texts[0],
+                [&self.tokens[0], &self.tokens[1]],
+            ),
+            (
+                &stats.deep,
+                &self.texts[1],
+                [&self.tokens[2], &self.tokens[3]],
+            ),
         ] {
             texts.increment(model.texts);
             text.increment(model.tokens);

@@ -25,7 +25,12 @@ impl LaneObserver {
 
     fn with(&self, tell: impl FnOnce(&mut LaneMetrics)) {
         // Only this lane's thread takes the lock; a panic elsewhere can't leave it half changed.
-        tell(&mut self.metrics.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        tell(
+            &mut self
+                .metrics
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
     }
 }
 
@@ -37,7 +42,9 @@ impl Observer for LaneObserver {
     }
 
     fn committed(&mut self, _records: usize, _since_begin: Duration, commit: Duration) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         self.with(|metrics| metrics.transaction_committed(commit, now));
     }
 

@@ -82,15 +82,23 @@ impl From<Classifier> for ClassifierScorer {
         use tidegate_classifier::Tier;
         let version = |tier| {
             let model = classifier.model(tier);
-            model.map_or_else(String::new, |model| format!("{}-{}", model.name, model.version))
+            model.map_or_else(String::new, |model| {
+                format!("{}-{}", model.name, model.version)
+            })
         };
-        Self { screen: version(Tier::Screen), deep: version(Tier::Deep), classifier }
+        Self {
+            screen: version(Tier::Screen),
+            deep: version(Tier::Deep),
+            classifier,
+        }
     }
 }
 
 impl Scorer for ClassifierScorer {
     fn score(&mut self, texts: &[&str], out: &mut Vec<Scored>) -> Result<(), String> {
-        self.classifier.classify(texts, out).map_err(|error| error.to_string())
+        self.classifier
+            .classify(texts, out)
+            .map_err(|error| error.to_string())
     }
 
     fn version(&self, tier: tidegate_classifier::Tier) -> &str {
@@ -156,7 +164,10 @@ impl<S: Scorer> Pipeline<S> {
 
     /// Fewer texts go to the deep model while events are older than they should be.
     fn adapt(&mut self, batch: &Batch) {
-        let oldest = batch.records().next().and_then(|record| record.timestamp_ms);
+        let oldest = batch
+            .records()
+            .next()
+            .and_then(|record| record.timestamp_ms);
         let age = oldest.map_or(0, |at| now_ms().saturating_sub(at)).max(0) as f32;
         let target = self.settings.target_age.as_millis() as f32;
         // The whole band up to the target age, none of it from twice that age on.
@@ -179,11 +190,17 @@ impl<S: Scorer> Pipeline<S> {
     }
 
     fn note_last(&mut self, record: &Record<'_>) {
-        let Some(timestamp) = record.timestamp_ms else { return };
+        let Some(timestamp) = record.timestamp_ms else {
+            return;
+        };
         let same = |known: &TopicPartition| {
             known.partition == record.partition && Arc::ptr_eq(&known.topic, record.topic)
         };
-        match self.last_open.iter_mut().find(|(partition, _)| same(partition)) {
+        match self
+            .last_open
+            .iter_mut()
+            .find(|(partition, _)| same(partition))
+        {
             Some((_, last)) => *last = timestamp,
             None => self.last_open.push((record.topic_partition(), timestamp)),
         }
@@ -197,7 +214,10 @@ impl<S: Scorer> Processor for Pipeline<S> {
         self.adapt(batch);
 
         let options = self.settings.decode;
-        let decoded: Vec<_> = batch.records().map(|record| read(record, &options)).collect();
+        let decoded: Vec<_> = batch
+            .records()
+            .map(|record| read(record, &options))
+            .collect();
         let texts: Vec<_> = decoded.iter().map(text_of).collect();
         let prepared = Instant::now();
 
@@ -242,7 +262,10 @@ impl<S: Scorer> Processor for Pipeline<S> {
                 metrics.event_age(age, records);
             }
         }
-        let mut last = self.last_committed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self
+            .last_committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         last.extend(self.last_open.drain(..));
         drop(last);
         if let Some(watch) = &self.watch {
@@ -273,7 +296,12 @@ fn read<'a>(record: Record<'a>, options: &DecodeOptions) -> Result<Decoded<'a>, 
         key: record.key,
         timestamp_ms: record.timestamp_ms,
     };
-    decode(incoming, &Lookup(record.headers), options, wire::decode_event)
+    decode(
+        incoming,
+        &Lookup(record.headers),
+        options,
+        wire::decode_event,
+    )
 }
 
 fn text_of<'a>(decoded: &'a Result<Decoded<'_>, Rejection>) -> Option<Text<'a>> {
@@ -285,6 +313,8 @@ fn text_of<'a>(decoded: &'a Result<Decoded<'_>, Rejection>) -> Option<Text<'a>> 
 
 /// Milliseconds since the Unix epoch.
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

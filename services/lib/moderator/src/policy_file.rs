@@ -65,16 +65,18 @@ impl PolicyInForce {
     ) -> std::io::Result<JoinHandle<()>> {
         let policy = self.clone();
         let mut seen = fs::read(&file).unwrap_or_default();
-        thread::Builder::new().name("policy".to_owned()).spawn(move || {
-            while !shutdown.wait_for(interval) {
-                // A file that is away for a moment is being replaced.
-                let Ok(now) = fs::read(&file) else { continue };
-                if now != seen {
-                    policy.take(&file);
-                    seen = now;
+        thread::Builder::new()
+            .name("policy".to_owned())
+            .spawn(move || {
+                while !shutdown.wait_for(interval) {
+                    // A file that is away for a moment is being replaced.
+                    let Ok(now) = fs::read(&file) else { continue };
+                    if now != seen {
+                        policy.take(&file);
+                        seen = now;
+                    }
                 }
-            }
-        })
+            })
     }
 
     fn take(&self, file: &Path) {
@@ -83,7 +85,11 @@ impl PolicyInForce {
                 let before = self.get();
                 metrics::policy_in_force(new.version(), Some(before.version()));
                 metrics::policy_reloaded("taken");
-                tracing::info!(version = new.version(), before = before.version(), "policy taken");
+                tracing::info!(
+                    version = new.version(),
+                    before = before.version(),
+                    "policy taken"
+                );
                 self.0.store(Arc::new(new));
             }
             Err(error) => {
@@ -99,8 +105,12 @@ impl PolicyInForce {
 /// # Errors
 /// The file can't be read or has mistakes.
 pub fn read(path: &Path) -> Result<Policy, PolicyFileError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| PolicyFileError::Read { path: path.to_owned(), source })?;
-    Policy::parse(&text)
-        .map_err(|errors| PolicyFileError::Mistakes { path: path.to_owned(), errors })
+    let text = fs::read_to_string(path).map_err(|source| PolicyFileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Policy::parse(&text).map_err(|errors| PolicyFileError::Mistakes {
+        path: path.to_owned(),
+        errors,
+    })
 }

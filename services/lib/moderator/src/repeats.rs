@@ -90,7 +90,10 @@ mod tests {
         assert!(!repeats.is_repeat(EVENT));
         repeats.committed();
         repeats.aborted();
-        assert!(repeats.is_repeat(EVENT), "an abort undoes only what was not committed");
+        assert!(
+            repeats.is_repeat(EVENT),
+            "an abort undoes only what was not committed"
+        );
     }
 
     #[test]
@@ -101,7 +104,10 @@ mod tests {
         }
         repeats.committed();
         assert_eq!((repeats.seen.len(), repeats.order.len()), (3, 3));
-        assert!(!repeats.is_repeat(["brand", "1", "created", ""]), "the oldest was forgotten");
+        assert!(
+            !repeats.is_repeat(["brand", "1", "created", ""]),
+            "the oldest was forgotten"
+        );
         assert!(repeats.is_repeat(["brand", "5", "created", ""]));
     }
 }

@@ -83,8 +83,10 @@ fn work(settings: &Settings, service: Service, parts: &Parts) -> Result<(), Fail
     if let Some(file) = settings.policy.file.clone() {
         policy.watch(file, settings.policy.check_every, parts.shutdown.clone())?;
     }
-    let vitals =
-        Vitals { readiness: parts.readiness.clone(), liveness: parts.liveness.clone() };
+    let vitals = Vitals {
+        readiness: parts.readiness.clone(),
+        liveness: parts.liveness.clone(),
+    };
     let lanes = Lanes::start(settings, service, &policy, &vitals, None)
         .map_err(StartError::into_failure)?;
     loading.ready();

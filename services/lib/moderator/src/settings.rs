@@ -172,7 +172,11 @@ pub struct ModelSection {
 
 impl Default for ModelSection {
     fn default() -> Self {
-        Self { mode: "screen".to_owned(), folder: "models".into(), cache: 65_536 }
+        Self {
+            mode: "screen".to_owned(),
+            folder: "models".into(),
+            cache: 65_536,
+        }
     }
 }
 
@@ -189,7 +193,10 @@ pub struct PolicySection {
 
 impl Default for PolicySection {
     fn default() -> Self {
-        Self { file: None, check_every: Duration::from_secs(2) }
+        Self {
+            file: None,
+            check_every: Duration::from_secs(2),
+        }
     }
 }
 
@@ -202,8 +209,12 @@ impl Settings {
             }
         };
         let kafka = &mut self.kafka;
-        fill(&mut kafka.group_id, &|| format!("tidegate-{}", service.name()));
-        fill(&mut kafka.transactional_id_prefix, &|| format!("tidegate-{}", service.name()));
+        fill(&mut kafka.group_id, &|| {
+            format!("tidegate-{}", service.name())
+        });
+        fill(&mut kafka.transactional_id_prefix, &|| {
+            format!("tidegate-{}", service.name())
+        });
         fill(&mut kafka.instance, &hostname);
         if kafka.topics.is_empty() {
             kafka.topics.push(service.default_topic().to_owned());
@@ -278,8 +289,14 @@ impl Validate for Settings {
     }
 }
 
-const TOPIC_FIELDS: [&str; 6] =
-    ["verdicts", "spam", "hate", "purchase_intent", "escalations", "dead_letters"];
+const TOPIC_FIELDS: [&str; 6] = [
+    "verdicts",
+    "spam",
+    "hate",
+    "purchase_intent",
+    "escalations",
+    "dead_letters",
+];
 
 /// Takes over messages that begin with the setting's name.
 fn add_each(mistakes: &mut Mistakes, messages: Vec<String>) {

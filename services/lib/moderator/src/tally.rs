@@ -51,11 +51,18 @@ impl Tally {
     }
 
     fn read(&mut self, record: &Record<'_>) {
-        match self.consumed.0.iter_mut().find(|(topic, _)| Arc::ptr_eq(topic, record.topic)) {
+        match self
+            .consumed
+            .0
+            .iter_mut()
+            .find(|(topic, _)| Arc::ptr_eq(topic, record.topic))
+        {
             Some((_, count)) => *count += 1,
             None => self.consumed.add(record.topic.clone()),
         }
-        let Some(timestamp) = record.timestamp_ms else { return };
+        let Some(timestamp) = record.timestamp_ms else {
+            return;
+        };
         match self.timestamps.last_mut() {
             Some((last, count)) if *last == timestamp => *count += 1,
             _ => self.timestamps.push((timestamp, 1)),
@@ -97,7 +104,10 @@ impl Tally {
 
     /// Verdicts, by action and tier.
     pub fn verdicts(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-        self.verdicts.0.iter().map(|((action, tier), count)| (*action, *tier, *count))
+        self.verdicts
+            .0
+            .iter()
+            .map(|((action, tier), count)| (*action, *tier, *count))
     }
 
     /// Dead letters, by reason.
@@ -137,7 +147,15 @@ mod tests {
         let mut batch = Batch::default();
         let topic: Arc<str> = "comments.v1".into();
         for (offset, timestamp) in [(0, 10), (1, 10), (2, 30)] {
-            batch.push(&topic, 0, RecordOffset(offset), Some(timestamp), None, None, []);
+            batch.push(
+                &topic,
+                0,
+                RecordOffset(offset),
+                Some(timestamp),
+                None,
+                None,
+                [],
+            );
         }
         let mut tally = Tally::default();
         tally.verdict(&batch.get(0), "allow", "screen");
@@ -146,9 +164,15 @@ mod tests {
         tally.dead_letter(&batch.get(2), "invalid_json");
         assert_eq!(tally.consumed_total(), 3);
         assert_eq!(tally.verdicts().map(|(.., n)| n).sum::<u64>(), 2);
-        assert_eq!(tally.dead_letters().collect::<Vec<_>>(), [("invalid_json", 1)]);
+        assert_eq!(
+            tally.dead_letters().collect::<Vec<_>>(),
+            [("invalid_json", 1)]
+        );
         assert_eq!(tally.routed().collect::<Vec<_>>(), [("spam", 1)]);
-        let ages: Vec<_> = tally.ages(25).map(|(age, n)| (age.as_millis(), n)).collect();
+        let ages: Vec<_> = tally
+            .ages(25)
+            .map(|(age, n)| (age.as_millis(), n))
+            .collect();
         assert_eq!(ages, [(15, 2), (0, 1)]);
     }
 }

@@ -30,7 +30,10 @@ fn a_processed_batch_exports_only_catalogued_names_and_balances() {
         let mut pipeline = pipeline(Service::Comments, WordScorer::default(), None);
         pipeline.process(&batch, &mut Outbox::new(topics()));
         let before = exported.render();
-        assert!(!before.contains("tidegate_records_consumed_total{"), "counted before the commit");
+        assert!(
+            !before.contains("tidegate_records_consumed_total{"),
+            "counted before the commit"
+        );
         pipeline.committed();
         metrics::model_in_use("screen", "1", "abc");
         metrics::policy_reloaded("refused");

@@ -158,7 +158,12 @@ mod tests {
     #[test]
     fn a_run_is_balanced_only_when_every_record_fed_became_one_verdict_or_dead_letter() {
         let mut counts = Counts::new();
-        (counts.fed, counts.consumed, counts.verdicts, counts.dead_letters) = (10, 10, 9, 1);
+        (
+            counts.fed,
+            counts.consumed,
+            counts.verdicts,
+            counts.dead_letters,
+        ) = (10, 10, 9, 1);
         assert!(counts.summary().balanced);
         counts.verdicts = 10;
         assert!(!counts.summary().balanced, "one was counted twice");

@@ -49,20 +49,35 @@ pub fn start(
                 break;
             }
             let fed = stream.next(now_ms());
-            let topic = if fed.is_dm { Service::Dms } else { Service::Comments }.default_topic();
-            let headers = OwnedHeaders::new()
-                .insert(Header { key: "content-type", value: Some(fed.content_type) });
-            let mut record =
-                BaseRecord::<str, [u8]>::to(topic).key(fed.key.as_str()).headers(headers);
+            let topic = if fed.is_dm {
+                Service::Dms
+            } else {
+                Service::Comments
+            }
+            .default_topic();
+            let headers = OwnedHeaders::new().insert(Header {
+                key: "content-type",
+                value: Some(fed.content_type),
+            });
+            let mut record = BaseRecord::<str, [u8]>::to(topic)
+                .key(fed.key.as_str())
+                .headers(headers);
             if let Some(payload) = &fed.payload {
                 record = record.payload(payload);
             }
-            producer.send(record).map_err(|(error, _)| error).context("feed an event")?;
+            producer
+                .send(record)
+                .map_err(|(error, _)| error)
+                .context("feed an event")?;
             board.lock().fed += 1;
         }
-        producer.flush(Duration::from_secs(10)).context("feed the last events")
+        producer
+            .flush(Duration::from_secs(10))
+            .context("feed the last events")
     };
-    Ok(thread::Builder::new().name("feeder".to_owned()).spawn(feed)?)
+    Ok(thread::Builder::new()
+        .name("feeder".to_owned())
+        .spawn(feed)?)
 }
 
 fn on_their_way(board: &Board) -> u64 {

@@ -109,12 +109,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &embedded {
         Some(broker) => {
             for (name, partitions) in &topics {
-                broker.create_topic(name, *partitions, 1).context("create a topic")?;
+                broker
+                    .create_topic(name, *partitions, 1)
+                    .context("create a topic")?;
             }
         }
         None => {
-            let specs: Vec<_> =
-                topics.iter().map(|(name, n)| TopicSpec::new(name.clone(), *n)).collect();
+            let specs: Vec<_> = topics
+                .iter()
+                .map(|(name, n)| TopicSpec::new(name.clone(), *n))
+                .collect();
             Admin::connect(&around.kafka, PATIENCE)?.create_missing(&specs)?;
         }
     }
@@ -130,7 +134,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             settings.fill_in(service);
             // Only what this run feeds is read.
             begin_at_end(&settings.kafka, PATIENCE)?;
-            Ok(Lanes::start(&settings, service, &policy, &vitals, Some(watch(&board)))?)
+            Ok(Lanes::start(
+                &settings,
+                service,
+                &policy,
+                &vitals,
+                Some(watch(&board)),
+            )?)
         })
         .into_iter()
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -144,7 +154,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let outcome = show(args, &board, &lanes, &shutdown, &header);
 
     shutdown.request("the demo is over");
-    feeder.join().map_err(|_| anyhow::anyhow!("the feeder panicked"))??;
+    feeder
+        .join()
+        .map_err(|_| anyhow::anyhow!("the feeder panicked"))??;
     for lanes in &lanes {
         lanes.stop();
     }
@@ -152,7 +164,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         lanes.join()?;
     }
     // The reader ends once it has read what the lanes committed last.
-    reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+    reader
+        .join()
+        .map_err(|_| anyhow::anyhow!("the reader panicked"))??;
     outcome?;
     let summary = board.lock().summary();
     if args.json {
@@ -164,10 +178,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             summary.seconds,
             summary.verdicts,
             summary.dead_letters,
-            if summary.balanced { "balanced" } else { "NOT balanced" }
+            if summary.balanced {
+                "balanced"
+            } else {
+                "NOT balanced"
+            }
         );
     }
-    Ok(if summary.balanced { Exit::Clean } else { Exit::Software })
+    Ok(if summary.balanced {
+        Exit::Clean
+    } else {
+        Exit::Software
+    })
 }
 
 /// The topics of a run with their partitions.
@@ -197,7 +219,10 @@ fn wait_until_ready(lanes: &[Lanes], vitals: &Vitals, shutdown: &Shutdown) -> an
         }
         lanes.iter().for_each(Lanes::report);
         if started.elapsed() > STALLED_AFTER {
-            bail!("not ready: {}", serde_json::to_string(&vitals.readiness.report())?);
+            bail!(
+                "not ready: {}",
+                serde_json::to_string(&vitals.readiness.report())?
+            );
         }
     }
     Ok(())
@@ -246,14 +271,19 @@ fn show(
             bail!("a lane ended: RUST_LOG=warn shows why");
         }
         if moved.elapsed() > STALLED_AFTER {
-            bail!("nothing moved for {} s: RUST_LOG=warn shows why", STALLED_AFTER.as_secs());
+            bail!(
+                "nothing moved for {} s: RUST_LOG=warn shows why",
+                STALLED_AFTER.as_secs()
+            );
         }
     }
 }
 
 /// Milliseconds since the Unix epoch.
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -49,7 +49,11 @@ pub fn start(settings: &Settings, board: Board, shutdown: Shutdown) -> anyhow::R
     consumer.assign(&ends).context("read the results")?;
     let read = move || -> anyhow::Result<()> {
         loop {
-            let wait = if shutdown.is_requested() { SILENCE } else { Duration::from_millis(100) };
+            let wait = if shutdown.is_requested() {
+                SILENCE
+            } else {
+                Duration::from_millis(100)
+            };
             match consumer.poll(wait) {
                 Some(record) => {
                     let record = record.context("read the results")?;
@@ -61,7 +65,9 @@ pub fn start(settings: &Settings, board: Board, shutdown: Shutdown) -> anyhow::R
             }
         }
     };
-    Ok(thread::Builder::new().name("reader".to_owned()).spawn(read)?)
+    Ok(thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(read)?)
 }
 
 fn note(counts: &mut Counts, topics: &Topics, topic: &str, payload: &[u8]) {
@@ -74,7 +80,9 @@ fn note(counts: &mut Counts, topics: &Topics, topic: &str, payload: &[u8]) {
         _ if topic == topics.dead_letters => counts.dead_letters += 1,
         _ => {
             counts.verdicts += 1;
-            let Ok(verdict) = serde_json::from_slice::<Verdict<'_>>(payload) else { return };
+            let Ok(verdict) = serde_json::from_slice::<Verdict<'_>>(payload) else {
+                return;
+            };
             counts.hidden += u64::from(verdict.action.starts_with("hide"));
             if verdict.action != "allow" {
                 counts.keep(shown(&verdict));
@@ -84,10 +92,14 @@ fn note(counts: &mut Counts, topics: &Topics, topic: &str, payload: &[u8]) {
 }
 
 fn shown(verdict: &Verdict<'_>) -> Recent {
-    let reasons = verdict.reasons.iter().take(3).map(|reason| match reason.score {
-        Some(score) => format!("{} {score:.2}", reason.code),
-        None => reason.code.to_owned(),
-    });
+    let reasons = verdict
+        .reasons
+        .iter()
+        .take(3)
+        .map(|reason| match reason.score {
+            Some(score) => format!("{} {score:.2}", reason.code),
+            None => reason.code.to_owned(),
+        });
     Recent {
         action: verdict.action.to_owned(),
         reasons: reasons.collect::<Vec<_>>().join(", "),
@@ -111,7 +123,15 @@ mod tests {
         }
         let routed = counts.routed;
         assert_eq!((counts.verdicts, counts.dead_letters), (1, 1));
-        assert_eq!([routed.spam, routed.hate, routed.purchase_intent, routed.escalations], [1; 4]);
+        assert_eq!(
+            [
+                routed.spam,
+                routed.hate,
+                routed.purchase_intent,
+                routed.escalations
+            ],
+            [1; 4]
+        );
     }
 
     #[test]
@@ -122,6 +142,9 @@ mod tests {
         note(&mut counts, &topics, &topics.verdicts.clone(), verdict);
         assert_eq!(counts.hidden, 1);
         let recent = &counts.recent[0];
-        assert_eq!((recent.reasons.as_str(), recent.about.as_str()), ("spam 0.91", "e1 · x"));
+        assert_eq!(
+            (recent.reasons.as_str(), recent.about.as_str()),
+            ("spam 0.91", "e1 · x")
+        );
     }
 }

@@ -11,7 +11,10 @@ pub fn picture(counts: &Counts, rate: f64, header: &str) -> String {
     let mut out = String::new();
     // Writing to a string can't fail.
     let mut line = |text: String| drop(writeln!(out, "{text}\x1b[K"));
-    line(format!("\x1b[1mTidegate\x1b[0m  {header}  {:>4.0} s  Ctrl-C ends it", now.seconds));
+    line(format!(
+        "\x1b[1mTidegate\x1b[0m  {header}  {:>4.0} s  Ctrl-C ends it",
+        now.seconds
+    ));
     line(String::new());
     line(format!(
         "  consumed {:>10}    {:>8.0} events/s    p50 {} ms    p99 {} ms",
@@ -32,11 +35,17 @@ pub fn picture(counts: &Counts, rate: f64, header: &str) -> String {
     ] {
         let share = count as f64 / most as f64;
         let bar = "█".repeat((share * 60.0).round() as usize);
-        line(format!("  {name:<16} {count:>8}  {:>5.1} %  \x1b[{color}m{bar}\x1b[0m", share * 100.0));
+        line(format!(
+            "  {name:<16} {count:>8}  {:>5.1} %  \x1b[{color}m{bar}\x1b[0m",
+            share * 100.0
+        ));
     }
     line(String::new());
     for recent in &counts.recent {
-        line(format!("  {:<15} {:<44} {}", recent.action, recent.reasons, recent.about));
+        line(format!(
+            "  {:<15} {:<44} {}",
+            recent.action, recent.reasons, recent.about
+        ));
     }
     out
 }

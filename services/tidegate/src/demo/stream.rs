@@ -21,9 +21,19 @@ const HATEFUL: [&str; 8] = [
 ];
 
 const BRANDS: [&str; 4] = ["northlight", "casa-verde", "pulse-audio", "marlowe"];
-const GIVEN: [&str; 8] = ["Noor", "Ines", "Tom", "Yuki", "Amara", "Luca", "Defne", "Wes"];
-const FAMILY: [&str; 8] =
-    ["Okafor", "Lindqvist", "Moreau", "Tan", "Reyes", "Baptiste", "Aksoy", "Hart"];
+const GIVEN: [&str; 8] = [
+    "Noor", "Ines", "Tom", "Yuki", "Amara", "Luca", "Defne", "Wes",
+];
+const FAMILY: [&str; 8] = [
+    "Okafor",
+    "Lindqvist",
+    "Moreau",
+    "Tan",
+    "Reyes",
+    "Baptiste",
+    "Aksoy",
+    "Hart",
+];
 
 /// One record to feed.
 #[derive(Debug)]
@@ -53,15 +63,22 @@ impl Stream {
             .lines()
             .filter_map(|line| line.splitn(4, '\t').collect::<Vec<_>>().try_into().ok())
             .collect();
-        Self { rng: ChaCha8Rng::seed_from_u64(seed), messages, count: 0 }
+        Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            messages,
+            count: 0,
+        }
     }
 
     /// The next record; `now_ms` becomes its `created_at`, in milliseconds since the Unix epoch.
     pub fn next(&mut self, now_ms: i64) -> Fed {
         self.count += 1;
         let id = format!("evt-{:08}", self.count);
-        let [lang, channel, platform, mut text] =
-            self.messages.choose(&mut self.rng).copied().unwrap_or(["en", "comment", "x", "hi"]);
+        let [lang, channel, platform, mut text] = self
+            .messages
+            .choose(&mut self.rng)
+            .copied()
+            .unwrap_or(["en", "comment", "x", "hi"]);
         let mut channel = channel;
         if self.rng.random_ratio(1, 60) {
             text = HATEFUL.choose(&mut self.rng).copied().unwrap_or(text);
@@ -94,9 +111,17 @@ impl Stream {
         } else {
             event["post_id"] = json!(format!("post-{}", conversation % 97));
         }
-        let (content_type, payload) =
-            if self.rng.random_ratio(1, 80) { self.spoil(event) } else { (JSON, body(&event)) };
-        Fed { is_dm, key, content_type, payload }
+        let (content_type, payload) = if self.rng.random_ratio(1, 80) {
+            self.spoil(event)
+        } else {
+            (JSON, body(&event))
+        };
+        Fed {
+            is_dm,
+            key,
+            content_type,
+            payload,
+        }
     }
 
     /// What a real feed also brings: each of these has a named outcome.
@@ -164,7 +189,9 @@ mod tests {
         let mut stream = Stream::new(3);
         let fed: Vec<_> = (0..2_000).map(|_| stream.next(1_000)).collect();
         let spoiled = |fed: &&Fed| {
-            fed.payload.as_deref().is_none_or(|p| serde_json::from_slice::<Value>(p).is_err())
+            fed.payload
+                .as_deref()
+                .is_none_or(|p| serde_json::from_slice::<Value>(p).is_err())
         };
         assert!(fed.iter().any(|f| f.is_dm) && fed.iter().any(|f| !f.is_dm));
         assert!(fed.iter().filter(spoiled).count() > 5);

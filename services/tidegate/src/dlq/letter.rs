@@ -37,7 +37,12 @@ impl Letter {
         headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
     ) -> Self {
         let at = format!("{}:{}", at.0, at.1);
-        let mut letter = Self { at, timestamp_ms, bytes, ..Self::default() };
+        let mut letter = Self {
+            at,
+            timestamp_ms,
+            bytes,
+            ..Self::default()
+        };
         for (name, value) in headers {
             let value = || String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
             match name {

@@ -21,11 +21,19 @@ pub(super) fn list(args: &List) -> anyhow::Result<Exit> {
     let mut letters = Vec::new();
     for (partition, (start, end)) in bounds(&consumer, topic)? {
         // The newest ones of each partition; more than asked for, as the filter may drop some.
-        let span = if args.reason.is_some() { i64::MAX } else { args.limit as i64 * 2 };
+        let span = if args.reason.is_some() {
+            i64::MAX
+        } else {
+            args.limit as i64 * 2
+        };
         let from = start.max(end.saturating_sub(span));
         read(&consumer, topic, partition, from, end, |record| {
             let letter = of(record);
-            if args.reason.as_ref().is_none_or(|reason| *reason == letter.reason) {
+            if args
+                .reason
+                .as_ref()
+                .is_none_or(|reason| *reason == letter.reason)
+            {
                 letters.push(letter);
             }
         })?;
@@ -54,7 +62,10 @@ pub(super) fn show(args: &Show) -> anyhow::Result<Exit> {
     read(&consumer, topic, partition, offset, offset + 1, |record| {
         found = true;
         for (name, value) in headers(record) {
-            println!("{name}: {}", String::from_utf8_lossy(value.unwrap_or_default()));
+            println!(
+                "{name}: {}",
+                String::from_utf8_lossy(value.unwrap_or_default())
+            );
         }
         match record.key() {
             Some(key) => println!("key: {}", String::from_utf8_lossy(key)),
@@ -79,12 +90,18 @@ fn bounds(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<Vec<(i32, (i64
     let metadata = consumer
         .fetch_metadata(Some(topic), PATIENCE)
         .context("reach the cluster: is kafka.brokers right, and is it up?")?;
-    let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
+    let partitions = metadata
+        .topics()
+        .first()
+        .map_or(&[][..], |topic| topic.partitions());
     if partitions.is_empty() {
         bail!("there is no topic {topic}: `tidegate topics create` makes it");
     }
     let bounds = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE);
-    partitions.iter().map(|p| Ok((p.id(), bounds(p.id())?))).collect()
+    partitions
+        .iter()
+        .map(|p| Ok((p.id(), bounds(p.id())?)))
+        .collect()
 }
 
 /// Hands every record of `partition` from `from` up to `end` to `each`. Ends early where only
@@ -125,5 +142,9 @@ fn of(record: &BorrowedMessage<'_>) -> Letter {
 fn headers<'m>(
     record: &'m BorrowedMessage<'_>,
 ) -> impl Iterator<Item = (&'m str, Option<&'m [u8]>)> {
-    record.headers().into_iter().flat_map(|headers| headers.iter()).map(|h| (h.key, h.value))
+    record
+        .headers()
+        .into_iter()
+        .flat_map(|headers| headers.iter())
+        .map(|h| (h.key, h.value))
 }

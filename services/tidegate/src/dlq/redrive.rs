@@ -42,15 +42,32 @@ enum Fate {
 
 impl Redriver {
     fn fate(&self, record: &Record<'_>) -> Fate {
-        let text = |name| record.headers.get(name).and_then(|v| std::str::from_utf8(v).ok());
-        let attempts = text(header::ATTEMPTS).and_then(|n| n.parse().ok()).unwrap_or(0);
-        let wanted = self.reason.as_deref().is_none_or(|r| text(header::REASON) == Some(r));
+        let text = |name| {
+            record
+                .headers
+                .get(name)
+                .and_then(|v| std::str::from_utf8(v).ok())
+        };
+        let attempts = text(header::ATTEMPTS)
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
+        let wanted = self
+            .reason
+            .as_deref()
+            .is_none_or(|r| text(header::REASON) == Some(r));
         if !wanted || attempts >= self.max_attempts {
             return Fate::Leave;
         }
         let origin = text(header::TOPIC);
-        match self.topics.iter().position(|topic| Some(topic.as_str()) == origin) {
-            Some(topic) => Fate::Send { topic, attempts: attempts + 1 },
+        match self
+            .topics
+            .iter()
+            .position(|topic| Some(topic.as_str()) == origin)
+        {
+            Some(topic) => Fate::Send {
+                topic,
+                attempts: attempts + 1,
+            },
             None => Fate::Unknown,
         }
     }
@@ -62,9 +79,14 @@ impl Processor for Redriver {
             match self.fate(&record) {
                 Fate::Send { topic, attempts } => {
                     let attempts = attempts.to_string();
-                    let own = record.headers.iter().filter(|(n, _)| !n.starts_with(header::PREFIX));
+                    let own = record
+                        .headers
+                        .iter()
+                        .filter(|(n, _)| !n.starts_with(header::PREFIX));
                     let again = [(header::ATTEMPTS, Some(attempts.as_bytes()))];
-                    let write = record.payload.map(|p| |out: &mut Vec<u8>| out.extend_from_slice(p));
+                    let write = record
+                        .payload
+                        .map(|p| |out: &mut Vec<u8>| out.extend_from_slice(p));
                     outbox.push(topic, record.key, own.chain(again), write);
                     self.open[0] += 1;
                 }
@@ -76,8 +98,9 @@ impl Processor for Redriver {
 
     fn committed(&mut self) {
         let progress = &self.progress;
-        for (total, open) in
-            [&progress.sent, &progress.left, &progress.unknown].into_iter().zip(&mut self.open)
+        for (total, open) in [&progress.sent, &progress.left, &progress.unknown]
+            .into_iter()
+            .zip(&mut self.open)
         {
             total.fetch_add(std::mem::take(open), Ordering::Relaxed);
         }
@@ -102,11 +125,17 @@ pub(super) fn redrive(args: &Redrive) -> anyhow::Result<Exit> {
     kafka.topics = vec![settings.topics.dead_letters.clone()];
     if args.dry_run {
         // Under a group of its own, so that nothing counts as sent.
-        kafka.group_id.push_str(&format!("-dry-run-{}", std::process::id()));
+        kafka
+            .group_id
+            .push_str(&format!("-dry-run-{}", std::process::id()));
     }
     let progress = Arc::new(Progress::default());
     let redriver = Redriver {
-        topics: if args.dry_run { Vec::new() } else { origins.clone() },
+        topics: if args.dry_run {
+            Vec::new()
+        } else {
+            origins.clone()
+        },
         reason: args.reason.clone(),
         max_attempts: args.max_attempts,
         open: [0; 3],
@@ -116,9 +145,11 @@ pub(super) fn redrive(args: &Redrive) -> anyhow::Result<Exit> {
     let client = transport.handle();
     let (stop, shutdown) = (StopFlag::default(), Shutdown::on_signals()?);
     let asked = stop.clone();
-    let lane = thread::Builder::new().name("redrive".to_owned()).spawn(move || {
-        Lane::new(transport, redriver, origins, LaneSettings::default()).run(&asked)
-    })?;
+    let lane = thread::Builder::new()
+        .name("redrive".to_owned())
+        .spawn(move || {
+            Lane::new(transport, redriver, origins, LaneSettings::default()).run(&asked)
+        })?;
     wait_until_idle(&progress, &client, &lane, &shutdown);
     stop.set();
     lane.join().map_err(|_| anyhow!("the lane panicked"))??;

@@ -29,9 +29,19 @@ impl Scorer for WordScorer {
             return Err("the model is broken".to_owned());
         }
         out.extend(texts.iter().map(|text| {
-            let score = |label: Label| if text.contains(label.as_str()) { 0.99 } else { 0.01 };
+            let score = |label: Label| {
+                if text.contains(label.as_str()) {
+                    0.99
+                } else {
+                    0.01
+                }
+            };
             let row = std::array::from_fn(|index| score(Label::ALL[index]));
-            Scored { scores: Scores::new(row).unwrap(), tier: Tier::Screen, windows: 1 }
+            Scored {
+                scores: Scores::new(row).unwrap(),
+                tier: Tier::Screen,
+                windows: 1,
+            }
         }));
         Ok(())
     }
@@ -46,10 +56,18 @@ static POLICY: LazyLock<PolicyInForce> = LazyLock::new(|| PolicyInForce::load(No
 
 /// The topics in the order of the outbox.
 pub fn topics() -> Vec<String> {
-    Settings::default().topics.names().map(str::to_owned).to_vec()
+    Settings::default()
+        .topics
+        .names()
+        .map(str::to_owned)
+        .to_vec()
 }
 
-pub fn pipeline(service: Service, scorer: WordScorer, watch: Option<Watch>) -> Pipeline<WordScorer> {
+pub fn pipeline(
+    service: Service,
+    scorer: WordScorer,
+    watch: Option<Watch>,
+) -> Pipeline<WordScorer> {
     Pipeline::new(
         PipelineSettings::new(&Settings::default(), service),
         scorer,
