@@ -12,7 +12,7 @@ use crate::topics::{Cluster, PATIENCE, names};
 
 /// Where to look.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     cluster: Cluster,
     /// The folder that holds the models
@@ -37,7 +37,7 @@ struct Finding {
 ///
 /// # Errors
 /// None: what is wrong is the answer.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut findings = Vec::new();
     let mut find = |what, result: anyhow::Result<String>| {
         let (state, about) = match result {

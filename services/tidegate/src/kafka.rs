@@ -11,7 +11,7 @@ const SCRIPT: &str = include_str!("../../../deploy/kafka/local-kafka");
 /// What to do; `tidegate kafka up --help` tells more.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
-pub struct Args {
+pub(crate) struct Args {
     /// `up`, `down`, `status`, `stop-broker N`, … and their options
     #[arg(
         trailing_var_arg = true,
@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 /// Hands the arguments to the script. Needs Python 3, Java and Maven, and says so when they lack.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let status = Command::new("python3")
         .args(["-c", SCRIPT])
         .args(&args.arguments)

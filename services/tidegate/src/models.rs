@@ -9,7 +9,7 @@ use anyhow::bail;
 ///
 /// # Errors
 /// There is none.
-pub fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(crate) fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(given) = given {
         return Ok(given.to_owned());
     }

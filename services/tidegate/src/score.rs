@@ -22,7 +22,7 @@ const MAX_LINE_BYTES: usize = 4 << 20;
 
 /// What to score with.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Which models score: screen, deep or cascade
     #[arg(long, default_value = "screen")]
     model: Mode,
@@ -67,7 +67,7 @@ struct Answer<'a> {
 ///
 /// # Errors
 /// The models or the policy can't be used, or stdout is gone.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let policy = match &args.policy {
         Some(file) => policy_file::read(file)?,
         None => Policy::default_policy(),

@@ -11,7 +11,7 @@ use tidegate_moderator::{service::Service, settings::Settings};
 
 /// What to do with the topics.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -41,7 +41,7 @@ struct Create {
 
 /// Which cluster: as in a consumer's settings.
 #[derive(clap::Args)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     #[command(flatten)]
     settings: SettingsArgs,
     /// The cluster's address, over the settings
@@ -54,7 +54,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Every mistake in them.
-    pub fn settings(&self) -> anyhow::Result<Settings> {
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         let mut args = self.settings.clone();
         if let Some(brokers) = &self.brokers {
             args.set.push(format!("kafka.brokers={brokers}"));
@@ -69,7 +69,7 @@ impl Cluster {
 ///
 /// # Errors
 /// The cluster can't be reached or refuses.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Create(create) => self::create(create),
         Command::List(cluster) => list(cluster),
@@ -134,7 +134,7 @@ fn list(cluster: &Cluster) -> anyhow::Result<Exit> {
 
 /// Every topic that the consumers read or write.
 #[must_use]
-pub fn names(settings: &Settings) -> Vec<String> {
+pub(crate) fn names(settings: &Settings) -> Vec<String> {
     let mut names: Vec<String> = [Service::Comments, Service::Dms]
         .map(|s| s.default_topic().to_owned())
         .to_vec();
@@ -152,4 +152,4 @@ pub fn names(settings: &Settings) -> Vec<String> {
 }
 
 /// How long the cluster may take to answer.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use tidegate_moderator::{policy_file, settings::Settings};
 /// What to check; at least one.
 #[derive(clap::Args)]
 #[group(required = true, multiple = true)]
-pub struct Args {
+pub(crate) struct Args {
     /// A policy file
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub struct Args {
 ///
 /// # Errors
 /// None: what is wrong is the answer.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut all_well = true;
     let mut tell = |what: &str, result: Result<String, String>| match result {
         Ok(about) => println!("ok    {what}: {about}"),

@@ -26,7 +26,7 @@ const WORDS: [&str; 6] = [
 
 fn input(n: usize) -> Input {
     let key = format!("conversation-{}", n % 9);
-    if n % 11 == 0 {
+    if n.is_multiple_of(11) {
         return Input::new(key, "broken");
     }
     let event = json!({

@@ -13,7 +13,7 @@ use serde::Serialize;
 const RECENT: usize = 6;
 
 /// Running counts.
-pub struct Counts {
+pub(super) struct Counts {
     started: Instant,
     /// Records fed to the input topics.
     pub fed: u64,
@@ -35,7 +35,7 @@ pub struct Counts {
 
 /// Records by route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Routed {
+pub(super) struct Routed {
     /// Probable spam.
     pub spam: u64,
     /// Hate speech.
@@ -48,7 +48,7 @@ pub struct Routed {
 
 /// A verdict as the screen shows it.
 #[derive(Clone, Debug)]
-pub struct Recent {
+pub(super) struct Recent {
     /// What is done with the message.
     pub action: String,
     /// Why.
@@ -59,7 +59,7 @@ pub struct Recent {
 
 /// The end of a run, as the last line of `--json`.
 #[derive(Debug, Serialize)]
-pub struct Summary {
+pub(super) struct Summary {
     /// Records fed.
     pub fed: u64,
     /// Records that the lanes committed.
@@ -84,7 +84,7 @@ pub struct Summary {
 
 /// Percentiles in milliseconds.
 #[derive(Debug, Serialize)]
-pub struct Latency {
+pub(super) struct Latency {
     /// Half of the records took at most this.
     pub p50: u64,
     /// 99 of 100 took at most this.
@@ -94,7 +94,7 @@ pub struct Latency {
 impl Counts {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
             fed: 0,
@@ -111,26 +111,26 @@ impl Counts {
     }
 
     /// Records came through in this time.
-    pub fn latency(&mut self, took: Duration, records: usize) {
+    pub(super) fn latency(&mut self, took: Duration, records: usize) {
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.latency.saturating_record_n(ms, records as u64);
     }
 
     /// Keeps a verdict for the screen.
-    pub fn keep(&mut self, verdict: Recent) {
+    pub(super) fn keep(&mut self, verdict: Recent) {
         self.recent.push_front(verdict);
         self.recent.truncate(RECENT);
     }
 
     /// How long the run lasts.
     #[must_use]
-    pub fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
     /// Where the run stands.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub(super) fn summary(&self) -> Summary {
         let seconds = self.elapsed().as_secs_f64();
         Summary {
             fed: self.fed,

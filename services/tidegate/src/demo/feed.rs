@@ -21,7 +21,7 @@ use super::{Args, Board, Part, now_ms, stream::Stream};
 const WINDOW: u64 = 2_000;
 
 /// Starts the feeder.
-pub fn start(
+pub(super) fn start(
     settings: &Settings,
     args: &Args,
     board: Board,

@@ -4,7 +4,7 @@ mod counts;
 mod feed;
 mod read;
 mod screen;
-pub mod stream;
+pub(crate) mod stream;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -38,7 +38,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// How the demo runs.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// End after this many events (otherwise Ctrl-C ends it)
     #[arg(long, value_name = "N")]
     events: Option<u64>,
@@ -79,7 +79,7 @@ impl Board {
 ///
 /// # Errors
 /// Something that it needs is missing, or the run stands still.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     logs::init(&logs::LogSettings {
         filter: std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()),
         ..logs::LogSettings::default()

@@ -40,7 +40,7 @@ struct Reason<'a> {
 }
 
 /// Starts the reader at the present end of the topics.
-pub fn start(settings: &Settings, board: Board, shutdown: Shutdown) -> anyhow::Result<Part> {
+pub(super) fn start(settings: &Settings, board: Board, shutdown: Shutdown) -> anyhow::Result<Part> {
     let mut kafka = settings.kafka.clone();
     kafka.group_id = "tidegate-demo".to_owned();
     let consumer = reader(&kafka)?;

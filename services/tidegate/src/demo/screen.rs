@@ -1,16 +1,14 @@
 //! The live picture: counts, rates, latency and the last verdicts, drawn in place.
 
-use std::fmt::Write as _;
-
 use super::counts::Counts;
 
 /// Draws the picture; `rate` is records per second over the last moment.
 #[must_use]
-pub fn picture(counts: &Counts, rate: f64, header: &str) -> String {
+pub(super) fn picture(counts: &Counts, rate: f64, header: &str) -> String {
     let now = counts.summary();
     let mut out = String::new();
-    // Writing to a string can't fail.
-    let mut line = |text: String| drop(writeln!(out, "{text}\x1b[K"));
+    // What follows on the line is left from the picture before: it is erased.
+    let mut line = |text: String| out.push_str(&format!("{text}\x1b[K\n"));
     line(format!(
         "\x1b[1mTidegate\x1b[0m  {header}  {:>4.0} s  Ctrl-C ends it",
         now.seconds
@@ -52,7 +50,7 @@ pub fn picture(counts: &Counts, rate: f64, header: &str) -> String {
 
 /// One line, for a terminal that can't be drawn on.
 #[must_use]
-pub fn line(counts: &Counts, rate: f64) -> String {
+pub(super) fn line(counts: &Counts, rate: f64) -> String {
     let now = counts.summary();
     format!(
         "{:.0} s: consumed {} ({rate:.0}/s), verdicts {}, dead letters {}, hidden {}, p99 {} ms",

@@ -37,7 +37,7 @@ const FAMILY: [&str; 8] = [
 
 /// One record to feed.
 #[derive(Debug)]
-pub struct Fed {
+pub(crate) struct Fed {
     /// Whether it goes to the DM topic rather than to the comment topic.
     pub is_dm: bool,
     /// The conversation, which keeps its order.
@@ -49,7 +49,7 @@ pub struct Fed {
 }
 
 /// The stream. The same seed and clock give the same records.
-pub struct Stream {
+pub(crate) struct Stream {
     rng: ChaCha8Rng,
     messages: Vec<[&'static str; 4]>,
     count: u64,
@@ -58,7 +58,7 @@ pub struct Stream {
 impl Stream {
     /// A stream that starts from `seed`.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let messages = MESSAGES
             .lines()
             .filter_map(|line| line.splitn(4, '\t').collect::<Vec<_>>().try_into().ok())
@@ -71,7 +71,7 @@ impl Stream {
     }
 
     /// The next record; `now_ms` becomes its `created_at`, in milliseconds since the Unix epoch.
-    pub fn next(&mut self, now_ms: i64) -> Fed {
+    pub(crate) fn next(&mut self, now_ms: i64) -> Fed {
         self.count += 1;
         let id = format!("evt-{:08}", self.count);
         let [lang, channel, platform, mut text] = self

@@ -5,7 +5,7 @@ use tidegate_moderator::dead_letter::{self as header};
 
 /// A dead letter, by its headers.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Letter {
+pub(super) struct Letter {
     /// Where it is now: `PARTITION:OFFSET` of the dead letters' topic.
     pub at: String,
     /// The topic it was read from.
@@ -30,7 +30,7 @@ pub struct Letter {
 
 impl Letter {
     /// Reads the headers.
-    pub fn new<'h>(
+    pub(super) fn new<'h>(
         at: (i32, i64),
         timestamp_ms: Option<i64>,
         bytes: usize,
@@ -61,7 +61,7 @@ impl Letter {
 
     /// One line for a person.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         format!(
             "{:<10} {:<22} {}[{}]@{}  {} bytes, attempts {}: {}",
             self.at,
@@ -80,7 +80,7 @@ impl Letter {
 ///
 /// # Errors
 /// It is something else.
-pub fn position(text: &str) -> Result<(i32, i64), String> {
+pub(super) fn position(text: &str) -> Result<(i32, i64), String> {
     text.split_once(':')
         .and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)))
         .ok_or_else(|| "write it as PARTITION:OFFSET, such as 3:1204".to_owned())

@@ -10,7 +10,7 @@ use crate::topics::Cluster;
 
 /// What to do with the dead letters.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -70,7 +70,7 @@ struct Redrive {
 ///
 /// # Errors
 /// The cluster can't be reached or refuses.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         Command::List(list) => read::list(list),
         Command::Show(show) => read::show(show),
