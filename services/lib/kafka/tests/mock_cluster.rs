@@ -307,7 +307,12 @@ fn an_aborted_batch_is_read_again_even_if_nothing_was_ever_committed() {
 #[test]
 fn a_commit_goes_on_where_it_was_after_an_outage() {
     let broker = broker(&[("in", 1), ("out", 1)]);
-    let mut transport = connect(&broker, "a");
+    let settings = KafkaSettings {
+        // Longer than the outage.
+        session_timeout_ms: 60_000,
+        ..settings(&broker, "a")
+    };
+    let mut transport = KafkaTransport::connect(&settings, 0).unwrap();
     join(&mut transport);
     transport.begin().unwrap();
     transport.send(&outbox(10)).unwrap();
@@ -401,6 +406,56 @@ fn two_lanes_share_the_partitions_and_both_go_on() {
     let mut numbers = numbers(&output(&broker, 4, 800));
     numbers.sort_unstable();
     assert_eq!(numbers, (0..800).map(|i| i / 2).collect::<Vec<_>>());
+}
+
+/// The client keeps a pause over a revocation: a partition that comes back later would never be
+/// read again.
+#[test]
+fn a_partition_that_was_taken_during_a_slow_commit_is_read_when_it_comes_back() {
+    let broker = broker(&[("in", 2), ("out", 1)]);
+    feed(&broker, 100, 20);
+    let mut one = connect(&broker, "a");
+    assert_eq!(join(&mut one).len(), 2);
+    let mut two = connect(&broker, "b");
+    // The commit lasts until the other has joined; meanwhile the first one's partitions are paused.
+    let busy = [Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 20];
+    broker.fail_requests(Api::EndTxn, &busy).unwrap();
+    one.begin().unwrap();
+    one.send(&outbox(1)).unwrap();
+    while let Err(failure) = one.commit(&next(0, 1)) {
+        assert_eq!(failure.kind, FailureKind::Retry, "{failure}");
+    }
+    let mut batch = Batch::default();
+    let taken = poll_until(&mut one, &mut batch, |polled| {
+        two.poll(&mut Batch::default(), Duration::ZERO).unwrap();
+        *polled != Polled::Idle
+    });
+    let Polled::Revoked { partitions, .. } = taken else {
+        panic!("not taken during the commit: {taken:?}");
+    };
+    one.release(&partitions).unwrap();
+    poll_until(&mut two, &mut batch, |polled| {
+        one.poll(&mut Batch::default(), Duration::ZERO).unwrap();
+        matches!(polled, Polled::Assigned(_))
+    });
+    assert!(two.leave(Duration::from_secs(30)));
+
+    let back = poll_until(&mut one, &mut batch, |polled| {
+        matches!(polled, Polled::Assigned(_))
+    });
+    let Polled::Assigned(assignments) = back else {
+        panic!("{back:?}");
+    };
+    assert_eq!(assignments[0].partition, partitions[0]);
+    let started = Instant::now();
+    let mut batch = Batch::default();
+    while batch
+        .records()
+        .all(|record| record.partition != partitions[0].partition)
+    {
+        assert!(started.elapsed() < PATIENCE, "the partition is not read");
+        one.poll(&mut batch, Duration::from_millis(50)).unwrap();
+    }
 }
 
 #[test]

@@ -166,6 +166,11 @@ impl Source {
                 .iter()
                 .map(|a| (&a.partition, a.committed.map(NextOffset::get))),
         );
+        // The client keeps a pause over a revocation: a partition that was taken away during one
+        // would come back paused, and nobody would ever resume it.
+        if let Err(error) = self.client()?.resume(&list) {
+            tracing::warn!(%error, "a partition may still be paused");
+        }
         answer(self.client()?, true, &list).map_err(|error| {
             errors::failure(FailureKind::Stop, "take partitions", error.to_string())
         })?;
