@@ -278,17 +278,21 @@ fn at_least_once(kafka: &RealKafka) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// In good order, because a single broker that crashes can break Kafka's own promise: while it
+/// comes back its partitions have no leader for a moment, and a transaction that must be aborted
+/// just then is taken for aborted without a marker in the log, so that the next commit of the
+/// same producer commits it too. On several brokers a crash is safe; `three_brokers` kills one.
 fn broker_restarted(kafka: &RealKafka) -> anyhow::Result<()> {
     let mut flow = Flow::new(kafka)?;
     flow.feed(10_000)?;
-    let mut worker = Worker::start(&flow.job("a"))?;
-    worker.wait_for_open_transaction()?;
-    kafka.kill_broker(1)?;
-    kafka.start_broker(1)?;
-    flow.feed(2_000)?;
-    worker.wait_for("commit", |event| matches!(event, Event::Committed(..)))?;
-    kafka.restart_broker(1)?;
-    flow.feed(2_000)?;
+    let mut job = flow.job("a");
+    job.kafka.transaction_timeout_ms = 60_000;
+    let mut worker = Worker::start(&job)?;
+    for _ in 0..2 {
+        worker.wait_for_open_transaction()?;
+        kafka.restart_broker(1)?;
+        flow.feed(3_000)?;
+    }
     flow.check()?;
     worker.stop()?;
     Ok(())

@@ -31,6 +31,8 @@ fn broker_killed(kafka: &RealKafka) -> anyhow::Result<()> {
     flow.feed(10_000)?;
     let mut job = flow.job("a");
     job.lanes = 2;
+    // Longer than a change of leaders takes, so that most transactions outlive it.
+    job.kafka.transaction_timeout_ms = 60_000;
     let mut worker = Worker::start(&job)?;
     worker.wait_for_open_transaction()?;
     kafka.kill_broker(2)?;

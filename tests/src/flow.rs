@@ -97,7 +97,12 @@ impl<'k> Flow<'k> {
     /// It did not; or the output can't be read.
     pub fn check(&self) -> anyhow::Result<()> {
         let audit = self.audit()?;
-        ensure!(audit.is_clean(), "not exactly once: {audit}");
+        ensure!(
+            audit.is_clean(),
+            "not exactly once from {} to {}: {audit}",
+            self.input,
+            self.output
+        );
         Ok(())
     }
 

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 /// The environment variable that names a cluster to use instead of a fresh one.
 const GIVEN: &str = "TIDEGATE_TEST_KAFKA";
+/// The environment variable that leaves a cluster's directory where it is, to be looked at.
+const KEEP: &str = "TIDEGATE_TEST_KEEP";
 /// The exit status of `local-kafka` for "this machine lacks something".
 const MISSING: i32 = 3;
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -242,10 +244,14 @@ impl RealKafka {
 
 impl Drop for RealKafka {
     fn drop(&mut self) {
-        if let Some(owned) = &self.owned
-            && let Err(error) = run(owned.dir.path(), &["down", "--kill"])
-        {
+        let Some(owned) = self.owned.take() else {
+            return;
+        };
+        if let Err(error) = run(owned.dir.path(), &["down", "--kill"]) {
             eprintln!("a test cluster may still run: {error}");
+        }
+        if std::env::var_os(KEEP).is_some() {
+            eprintln!("kept: {}", owned.dir.keep().display());
         }
     }
 }

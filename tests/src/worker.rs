@@ -20,6 +20,7 @@ use tidegate_kafka::{
     Batch, Lane, LaneSettings, Observer, Outbox, Processor, StopFlag, client::KafkaTransport,
     settings::KafkaSettings,
 };
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// The environment variable that makes a scenario's binary a worker.
 const JOB: &str = "TIDEGATE_TEST_WORKER";
@@ -216,7 +217,11 @@ impl std::fmt::Display for Worker {
 pub fn work_if_asked() -> Option<ExitCode> {
     let job = std::env::var(JOB).ok()?;
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(
+            EnvFilter::builder()
+                .with_default_directive(LevelFilter::OFF.into())
+                .from_env_lossy(),
+        )
         .with_writer(std::io::stderr)
         .init();
     Some(match serde_json::from_str(&job) {
