@@ -330,10 +330,8 @@ fn close(client: Client, shared: &Shared, timeout: Duration) -> bool {
     shared
         .closing
         .store(true, std::sync::atomic::Ordering::Release);
-    super::bounded("consumer", timeout, move || {
-        client.unsubscribe();
-        drop(client);
-    })
+    // Closing unsubscribes too. Doing that first starts another rebalance when one is under way.
+    super::bounded("consumer", timeout, move || drop(client))
 }
 
 pub(crate) fn creation_error(what: &str, error: &KafkaError) -> String {

@@ -274,7 +274,7 @@ impl Transport for KafkaTransport {
         const ACTION: &str = "send";
         self.settle(ACTION)?;
         for record in outbox.records() {
-            let started = Instant::now();
+            let mut full_since = None;
             while !self
                 .sink
                 .send(&record)
@@ -287,7 +287,8 @@ impl Transport for KafkaTransport {
                     let failure = errors::failure(FailureKind::Abort, ACTION, "the queue is full");
                     return Err(self.failed(ACTION, failure));
                 }
-                if started.elapsed() >= SERVE_AFTER {
+                let since = *full_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= SERVE_AFTER {
                     self.source.serve_paused();
                     let reason = self.unreachable();
                     self.quiet

@@ -38,11 +38,17 @@ pub(crate) fn broker(topics: &[(&str, i32)]) -> EmbeddedBroker {
     broker
 }
 
-/// Settings for a lane that reads `in`; heartbeats are quick so that tests are.
+/// Settings for a lane that reads `in`; heartbeats are quick so that tests are. `KAFKA_DEBUG=cgrp`,
+/// with `RUST_LOG=debug`, shows what the client thinks.
 pub(crate) fn settings(broker: &EmbeddedBroker, instance: &str) -> KafkaSettings {
     KafkaSettings {
         // The mock cluster makes every rebalance last as long.
         session_timeout_ms: 6_000,
+        client: std::env::var("KAFKA_DEBUG")
+            .ok()
+            .map(|d| ("debug", d))
+            .into_iter()
+            .collect(),
         consumer: RawSettings::from_iter([("heartbeat.interval.ms", "200")]),
         ..KafkaSettings::new(
             broker.bootstrap_servers(),
