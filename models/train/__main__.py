@@ -1,7 +1,6 @@
-"""Command line: `python -m train screen|deep|evaluate|golden --data DIR --out DIR`."""
+"""Command line: `python -m train screen|deep|bands|evaluate --data DIR --out DIR`."""
 
 import argparse
-import json
 import pickle
 import time
 from pathlib import Path
@@ -9,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import bundle, card, data, evaluate, golden, metrics, minilm, screen, wordpiece
+from . import bands, bundle, card, data, evaluate, golden, metrics, minilm, screen, wordpiece
 from .labels import LABELS
+
+
+# A language is named in the manifest when the six routing labels reach this macro-F1 on held-out authored rows.
+SHOWN = 0.5
 
 
 def log(line: str):
@@ -29,8 +32,17 @@ def rows_of(args) -> data.Rows:
     return rows
 
 
-def held_out(rows: data.Rows) -> np.ndarray:
-    return np.flatnonzero(rows.split != data.TRAIN)
+def held_out(rows: data.Rows, most: int | None = None) -> np.ndarray:
+    """Validation and test rows; at most `most` of each public set and split (authored rows always all)."""
+    index = np.flatnonzero(rows.split != data.TRAIN)
+    if most is None:
+        return index
+    rng, parts = np.random.default_rng(4), []
+    for name in np.unique(rows.source[index]):
+        for split in (data.VALIDATION, data.TEST):
+            at = index[(rows.source[index] == name) & (rows.split[index] == split)]
+            parts.append(at if name == data.AUTHORED or len(at) <= most else rng.choice(at, most, replace=False))
+    return np.sort(np.concatenate(parts))
 
 
 def scored(folder: Path, rows: data.Rows, index: np.ndarray) -> np.ndarray:
@@ -46,21 +58,23 @@ def logits_of(folder: Path, rows: data.Rows, index: np.ndarray) -> np.ndarray:
     return out
 
 
-def finish(folder: Path, name: str, rows: data.Rows, cascade=None, specials=None, mask=False, smoke=False):
+def finish(folder: Path, name: str, rows: data.Rows, cascade=None, specials=None, mask=False,
+           most: int | None = None):
     """Calibration, thresholds, manifest, golden file and card, all from the exported file."""
-    languages = sorted(set(rows.lang[rows.source == data.AUTHORED]))
+    write = lambda languages, *values: bundle.write_manifest(
+        folder, name, languages, *values, cascade, specials, mask)
     ones = np.ones(len(LABELS))
-    write = lambda *values: bundle.write_manifest(folder, name, languages, *values, cascade, specials, mask)
-    write(ones, ones * 0, ones * 0.5)
-    index = held_out(rows)
+    write(["en"], ones, ones * 0, ones * 0.5)
+    index = held_out(rows, most)
     raw = logits_of(folder, rows, index)
     scale, bias, thresholds = evaluate.calibrate(rows, rows.split[index], raw, index)
-    write(scale, bias, thresholds)
+    text, figures = evaluate.report(rows, index, metrics.sigmoid(raw * scale + bias), thresholds)
+    shown = [code for code, score in figures["languages"].items() if score >= SHOWN]
+    write(shown or ["en"], scale, bias, thresholds)
     authored = [rows.raw[i] for i in np.flatnonzero(rows.source == data.AUTHORED)]
     bundle.write_golden(folder, golden.texts(authored))
-    text, figures = evaluate.report(rows, index, metrics.sigmoid(raw * scale + bias), thresholds)
     card.write(folder, name, rows, text)
-    (folder / "CARD.md").exists() and print(text)
+    print(text)
     log(f"authored macro-F1 {figures['headline']:.4f}, hate AUC {figures['hate_auc']:.4f}")
     return figures
 
@@ -92,11 +106,9 @@ def train_screen(args):
     made = screen.training_set(rows, tokenizer, shape)
     net = screen.Screen(shape, shape.pieces)
     initial_vectors(net, tokenizer, made[0], shape, pretrained=not args.smoke)
-    soft = np.load(args.teacher) if args.teacher else None
-    screen.fit(net, made, shape, log, soft=soft)
+    screen.fit(net, made, shape, log)
     screen.export(net, args.out / "model.onnx")
-    cascade = json.loads(args.bands.read_text()) if args.bands else {label: (0.2, 0.8) for label in LABELS}
-    finish(args.out, "screen", rows, cascade=cascade)
+    finish(args.out, "screen", rows, cascade=bands.DEFAULT)
 
 
 def show(args):
@@ -108,14 +120,13 @@ def show(args):
 
 def main():
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("what", choices=["screen", "deep", "evaluate", "golden"])
+    parser.add_argument("what", choices=["screen", "deep", "bands", "evaluate"])
     parser.add_argument("--data", type=Path, required=True, help="folder with manifest.json, authored/ and train/")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write or read")
     parser.add_argument("--work", type=Path, default=Path(".train-cache"), help="cache and checkpoints")
     parser.add_argument("--smoke", action="store_true", help="a few hundred rows, for checking the kit")
     parser.add_argument("--include-research", action="store_true", help="also sets not licensed for products; for comparison only")
-    parser.add_argument("--teacher", type=Path, help="screen: soft labels (.npy) written by `deep`")
-    parser.add_argument("--bands", type=Path, help="screen: cascade bands (.json) written by `deep`")
+    parser.add_argument("--deep", type=Path, default=Path("deep"), help="bands: the deep model's folder")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -129,7 +140,7 @@ def main():
         show(args)
     else:
         rows = rows_of(args)
-        bundle.write_golden(args.out, golden.texts([rows.raw[i] for i in np.flatnonzero(rows.source == data.AUTHORED)]))
+        bands.show(args.out, args.deep, rows, held_out(rows, 150), log)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 
 from .data import AUTHORED, TEST, VALIDATION, Rows, hard_known
 from .labels import INDEX, LABELS
-from .metrics import auc, best_threshold, f1, headline, markdown, platt, sigmoid, table
+from .metrics import auc, best_threshold, headline, markdown, platt, sigmoid, table
 
 # Public rows join the calibration of these labels, since authored rows hold none or few positives.
 PUBLIC_CALIBRATION = {"hate": 1.0}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .labels import HEADLINE, INDEX, LABELS
+from .labels import HEADLINE, LABELS
 
 
 def sigmoid(x):

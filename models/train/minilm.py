@@ -115,7 +115,7 @@ def piece_vectors(pieces: list[str], dim: int, batch: int = 512) -> tuple[np.nda
     """Mean-pooled vectors of single pieces, reduced by PCA to `dim`; and which pieces MiniLM can read."""
     reader, net = tokenizer(), pretrained().eval()
     unknown, pad = reader.token_to_id("[UNK]"), reader.token_to_id("[PAD]")
-    encoded = [e.ids for e in reader.encode_batch([p[2:] if p.startswith("##") else p for p in pieces])]
+    encoded = [e.ids for e in reader.encode_batch([p.removeprefix("##") for p in pieces])]
     readable = np.array([unknown not in ids and len(ids) > 2 for ids in encoded])
     out = np.zeros((len(pieces), 384), np.float32)
     order = sorted(range(len(pieces)), key=lambda i: len(encoded[i]))

@@ -22,7 +22,7 @@ class Shape:
     dim: int = 96
     heads: int = 4
     hidden: int = 64
-    epochs: int = 8
+    epochs: int = 10
     batch: int = 512
     rate: float = 2e-3
     authored_times: int = 4
@@ -83,31 +83,27 @@ def batches(order, length, size, rng):
         chunk = order[begin : begin + size * 64]
         chunk = chunk[np.argsort(length[chunk] + rng.random(len(chunk)), kind="stable")]
         out += [chunk[i : i + size] for i in range(0, len(chunk), size)]
-    rng.shuffle(out) if len(out) > 1 else None
+    rng.shuffle(out)
     return out
 
 
-def training_set(rows: Rows, tokenizer, shape: Shape, soft: np.ndarray | None = None):
+def training_set(rows: Rows, tokenizer, shape: Shape):
     """Training rows and their obfuscated copies: packed ids, targets, weights, source names."""
     index = np.flatnonzero(rows.split == TRAIN)
     extra, origin = augmented(rows, index, shape.seed)
     ids, starts = encode(tokenizer, [rows.text[i] for i in index] + extra)
-    index = np.concatenate([index, origin]) if len(origin) else index
+    index = np.concatenate([index, origin])
     weight = row_weights(rows)[index]
     weight[rows.source[index] == AUTHORED] *= shape.authored_weight
-    return Packed(ids, starts), rows.target[index], weight, rows.source[index], index
+    return Packed(ids, starts), rows.target[index], weight, rows.source[index]
 
 
-def fit(net: Screen, data, shape: Shape, log=print, watch=None, soft=None, soft_share: float = 0.5):
-    """Masked weighted cross-entropy with Adam and a one-cycle rate; `soft` adds a teacher's probabilities."""
-    packed, target, weight, source, index = data
+def fit(net: Screen, data, shape: Shape, log=print, watch=None):
+    """Masked weighted cross-entropy with Adam; the rate rises for a twentieth and then falls."""
+    packed, target, weight, source = data
     rng = np.random.default_rng(shape.seed)
     torch.manual_seed(shape.seed)
-    optimizer = torch.optim.Adam([
-        {"params": [net.vectors.weight, net.weights.weight], "lr": shape.rate},
-        {"params": [p for n, p in net.named_parameters() if not n.startswith(("vectors", "weights."))],
-         "lr": shape.rate, },
-    ], betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(net.parameters(), lr=shape.rate, betas=(0.9, 0.99))
     per_epoch = math.ceil(len(epoch_indices(source, rng, shape.authored_times)) / shape.batch)
     total, step = per_epoch * shape.epochs, 0
     for epoch in range(shape.epochs):
@@ -120,10 +116,6 @@ def fit(net: Screen, data, shape: Shape, log=print, watch=None, soft=None, soft_
             logits = net(packed.batch(at))
             goal, w = torch.from_numpy(target[at]), torch.from_numpy(weight[at])
             loss = (F.binary_cross_entropy_with_logits(logits, goal, reduction="none") * w).sum() / len(at)
-            if soft is not None:
-                teacher = torch.from_numpy(soft[index[at]])
-                loss = (1 - soft_share) * loss + soft_share * F.binary_cross_entropy_with_logits(
-                    logits, teacher, reduction="none").sum() / len(at)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -160,21 +152,18 @@ def export(net: Screen, path):
     table = np.concatenate([net.vectors.weight.numpy() * np.repeat(w, width, axis=1), w], 1)
     table[PAD] = 0.0
     scale = np.maximum(np.abs(table).max(1, keepdims=True), 1e-9) / 127.0
-    spread = np.zeros((shape.dim + shape.heads, shape.dim), np.float32)
-    for d in range(shape.dim):
-        spread[shape.dim + d // width, d] = 1.0
     graph = Graph()
-    packed = graph.constant(np.rint(table / scale).astype(np.int8), "table_int8")
-    real = graph.node("Mul", [graph.node("Cast", [packed], to=1), graph.constant(scale.astype(np.float32), "row_scale")])
-    gathered = graph.node("Gather", [real, "input_ids"], axis=0)
-    total = graph.node("ReduceSum", [gathered, graph.constant(np.array([1], np.int64))], keepdims=0)
-    below = graph.node("Gemm", [total, graph.constant(spread), graph.constant(np.full(shape.dim, 1e-4, np.float32))])
-    above = graph.node("Slice", [total, graph.constant(np.array([0], np.int64)),
-                                 graph.constant(np.array([shape.dim], np.int64)), graph.constant(np.array([1], np.int64))])
-    mean = graph.node("Div", [above, below])
-    head = lambda layer: [graph.constant(layer.weight.numpy().T), graph.constant(layer.bias.numpy())]
-    inner = graph.node("Relu", [graph.node("Gemm", [mean, *head(net.up)])])
-    deep = graph.node("Gemm", [inner, *head(net.down)])
-    flat = graph.node("MatMul", [mean, graph.constant(net.direct.weight.numpy().T)])
-    graph.node("Add", [deep, flat], "logits")
+    ints = lambda *v: graph.constant(np.array(v, np.int64))
+    array = lambda t: graph.constant(t.detach().numpy().astype(np.float32))
+    small = graph.constant(np.rint(table / scale).astype(np.int8), "table_int8")
+    real = graph.node("Mul", [graph.node("Cast", [small], to=1), graph.constant(scale.astype(np.float32), "row_scale")])
+    total = graph.node("ReduceSum", [graph.node("Gather", [real, "input_ids"], axis=0), ints(1)], keepdims=0)
+    above = graph.node("Reshape", [graph.node("Slice", [total, ints(0), ints(shape.dim), ints(1)]), ints(-1, shape.heads, width)])
+    below = graph.node("Add", [graph.node("Slice", [total, ints(shape.dim), ints(2**31 - 1), ints(1)]),
+                               graph.constant(np.array(1e-4, np.float32))])
+    mean = graph.node("Div", [above, graph.node("Reshape", [below, ints(-1, shape.heads, 1)])])
+    x = graph.node("Reshape", [mean, ints(-1, shape.dim)])
+    inner = graph.node("Relu", [graph.node("Gemm", [x, array(net.up.weight.T), array(net.up.bias)])])
+    deep = graph.node("Gemm", [inner, array(net.down.weight.T), array(net.down.bias)])
+    graph.node("Add", [deep, graph.node("MatMul", [x, array(net.direct.weight.T)])], "logits")
     graph.save(path, [ids_input("input_ids")], [logits_output(len(LABELS))])
