@@ -135,6 +135,7 @@ fn with_kafka(
     let mut rate = None;
     if wants(Part::Kafka) || wants(Part::Latency) || wants(Part::Curve) {
         let input = cluster.preload(bench.records)?;
+        throughput::warm_up(bench, cluster, &input)?;
         if wants(Part::Kafka) {
             let (rows, measured) = throughput::compare(bench, cluster, &input)?;
             report.rows.extend(rows);

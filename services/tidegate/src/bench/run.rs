@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use tidegate_kafka::{
-    Batch, Ended, Failure, Lane, LaneSettings, Observer, Outbox, Processor, StopFlag,
+    Batch, Ended, Failure, Lane, LaneSettings, Observer, Outbox, Processor, Stage, StopFlag,
     client::KafkaTransport, settings::KafkaSettings,
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Done {
     /// Records and bytes that were written, of the batches that were looked at.
     written: (u64, u64, u64),
     aborts: u64,
+    /// The lane's wall time in reading, processing, sending and committing.
+    stages: [Duration; 4],
 }
 
 impl Done {
@@ -65,6 +67,13 @@ impl Done {
             self.between(|mark| mark.client).map(each),
             self.between(|mark| mark.brokers).map(each),
         ]
+    }
+
+    /// Wall µs for each input record that the lane spent in reading (waiting for records
+    /// included), processing, sending and committing.
+    pub(super) fn stages(&self) -> [f64; 4] {
+        self.stages
+            .map(|spent| spent.as_secs_f64() * 1e6 / self.records as f64)
     }
 
     /// Output records and their bytes, for each input record.
@@ -130,6 +139,20 @@ impl Observer for Listener {
 
     fn aborted(&mut self, _reason: &str) {
         self.book.lock().aborts += 1;
+    }
+
+    fn waited(&mut self, stage: Stage, spent: Duration) {
+        let mut done = self.book.lock();
+        if done.began.is_some() && done.ended.is_none() {
+            let at = match stage {
+                Stage::Read => 0,
+                Stage::Process => 1,
+                Stage::Send => 2,
+                Stage::Commit => 3,
+                Stage::Backoff => return,
+            };
+            done.stages[at] += spent;
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
 };
 
 const SECTION: &str = "kafka, one lane";
+const STAGES: [&str; 4] = ["read", "process", "send", "commit"];
 
 /// What a lane does with the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,15 @@ pub(super) fn pipeline_rate(bench: &Bench, cluster: &Cluster, input: &str) -> an
     Ok(pipeline(bench, cluster, input, bench.settings.lane())?.rate())
 }
 
+/// Lets a fresh broker compile its code, which takes more of the machine than the work itself.
+pub(super) fn warm_up(bench: &Bench, cluster: &Cluster, input: &str) -> anyhow::Result<()> {
+    progress("warming up; what follows to the next line does not count …");
+    for variant in Variant::ALL {
+        run(bench, cluster, input, variant, bench.settings.lane())?;
+    }
+    Ok(())
+}
+
 /// Runs the variants in turn; gives their rows, and the pipeline's records per second.
 pub(super) fn compare(
     bench: &Bench,
@@ -126,6 +136,15 @@ pub(super) fn compare(
             .with("% of records/s", cost)
             .with("% of CPU, both sides", cost_by_cpu),
     );
+    rows.extend(Variant::ALL.into_iter().zip(&runs).map(|(variant, runs)| {
+        let row = Row::new("lane, wall µs each", variant.name());
+        STAGES
+            .into_iter()
+            .enumerate()
+            .fold(row, |row, (at, stage)| {
+                row.with(stage, median(runs.iter().map(|done| done.stages()[at])))
+            })
+    }));
     Ok((rows, exactly))
 }
 
