@@ -1,6 +1,6 @@
 //! Reads committed records outside any group, for tools and checks; and sets a group's beginning.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -22,28 +22,52 @@ pub fn reader(settings: &KafkaSettings) -> Result<BaseConsumer, ConnectError> {
     make(settings, &format!("{}-reader", settings.group_id))
 }
 
-/// The partitions of `topics` at their present ends.
+/// The partitions of `topics` at their present ends. Topics that were created a moment ago are
+/// waited for.
 ///
 /// # Errors
-/// The cluster did not answer within `timeout` for each question, or a topic is missing.
+/// The cluster did not answer within `timeout`, or a topic is missing.
 pub fn ends(
     consumer: &BaseConsumer,
     topics: &[&str],
     timeout: Duration,
 ) -> Result<TopicPartitionList, KafkaError> {
+    let started = Instant::now();
     let mut ends = TopicPartitionList::new();
     for topic in topics {
-        let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
-        for partition in metadata
-            .topics()
-            .iter()
-            .flat_map(|topic| topic.partitions())
-        {
-            let (_, end) = consumer.fetch_watermarks(topic, partition.id(), timeout)?;
-            ends.add_partition_offset(topic, partition.id(), Offset::Offset(end))?;
+        let found = loop {
+            match ends_of(consumer, topic, timeout) {
+                Err(_) if started.elapsed() < timeout => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                found => break found?,
+            }
+        };
+        for (partition, end) in found {
+            ends.add_partition_offset(topic, partition, Offset::Offset(end))?;
         }
     }
     Ok(ends)
+}
+
+fn ends_of(
+    consumer: &BaseConsumer,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Vec<(i32, i64)>, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
+    let topic_metadata = metadata.topics().first();
+    if let Some(error) = topic_metadata.and_then(|topic| topic.error()) {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    topic_metadata
+        .into_iter()
+        .flat_map(|topic| topic.partitions())
+        .map(|partition| {
+            let (_, end) = consumer.fetch_watermarks(topic, partition.id(), timeout)?;
+            Ok((partition.id(), end))
+        })
+        .collect()
 }
 
 /// Lets the group of `settings`, which must have no members, begin at the present end of its

@@ -71,6 +71,20 @@ impl Default for Topics {
 }
 
 impl Topics {
+    /// Puts `prefix` before every name.
+    pub fn add_prefix(&mut self, prefix: &str) {
+        for name in [
+            &mut self.verdicts,
+            &mut self.spam,
+            &mut self.hate,
+            &mut self.purchase_intent,
+            &mut self.escalations,
+            &mut self.dead_letters,
+        ] {
+            name.insert_str(0, prefix);
+        }
+    }
+
     /// The names, in the order of [``conclude::Out``].
     #[must_use]
     pub fn names(&self) -> [&str; 6] {

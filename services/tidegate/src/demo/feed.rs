@@ -15,7 +15,7 @@ use rdkafka::{
 use tidegate_chassis::shutdown::Shutdown;
 use tidegate_moderator::{service::Service, settings::Settings};
 
-use super::{Args, Board, Part, now_ms, stream::Stream};
+use super::{Args, Board, Part, input, now_ms, stream::Stream};
 
 /// Most records that may be on their way.
 const WINDOW: u64 = 2_000;
@@ -33,6 +33,7 @@ pub(super) fn start(
         .set("linger.ms", "1")
         .create()
         .context("make the feeder's client")?;
+    let [comments, dms] = [Service::Comments, Service::Dms].map(|s| input(settings, s));
     let (events, rate, seed) = (args.events.unwrap_or(u64::MAX), args.rate, args.seed);
     let feed = move || -> anyhow::Result<()> {
         let mut stream = Stream::new(seed);
@@ -49,12 +50,7 @@ pub(super) fn start(
                 break;
             }
             let fed = stream.next(now_ms());
-            let topic = if fed.is_dm {
-                Service::Dms
-            } else {
-                Service::Comments
-            }
-            .default_topic();
+            let topic = if fed.is_dm { &dms } else { &comments };
             let headers = OwnedHeaders::new().insert(Header {
                 key: "content-type",
                 value: Some(fed.content_type),

@@ -45,7 +45,8 @@ pub(crate) struct Args {
     /// Feed at most this many events per second
     #[arg(long, value_name = "N")]
     rate: Option<u32>,
-    /// Use this cluster instead of an embedded broker; topics are created if missing
+    /// Use this cluster instead of an embedded broker; topics named `demo.…` are created if
+    /// missing, and no others are touched
     #[arg(long, value_name = "HOST:PORT")]
     brokers: Option<String>,
     /// Print the summary as one JSON object, as the last line of the output
@@ -102,6 +103,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     // A run of its own: another demo on the same cluster may have left records behind.
     let run = format!("demo-{}-{}", std::process::id(), now_ms());
     settings.kafka = KafkaSettings::new(&brokers, "", Vec::<String>::new(), "", &run);
+    if embedded.is_none() {
+        settings.topics.add_prefix(DEMO);
+    }
     let topics = topics(&settings);
     // For the tools around the lanes, which belong to neither service.
     let mut around = settings.clone();
@@ -131,6 +135,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         .map(|service| {
             let mut settings = settings.clone();
             settings.kafka.group_id = format!("tidegate-{run}-{}", service.name());
+            settings.kafka.topics = vec![input(&settings, service)];
             settings.fill_in(service);
             // Only what this run feeds is read.
             begin_at_end(&settings.kafka, PATIENCE)?;
@@ -192,11 +197,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
+/// Before the names of all topics on a cluster that is not the demo's own.
+const DEMO: &str = "demo.";
+
+/// The topic that `service` reads: with the prefix that the outputs have.
+fn input(settings: &Settings, service: Service) -> String {
+    let prefix = if settings.topics.verdicts.starts_with(DEMO) {
+        DEMO
+    } else {
+        ""
+    };
+    format!("{prefix}{}", service.default_topic())
+}
+
 /// The topics of a run with their partitions.
 fn topics(settings: &Settings) -> Vec<(String, i32)> {
-    let inputs = [Service::Comments, Service::Dms].map(|s| (s.default_topic().to_owned(), 4));
-    let outputs = settings.topics.names().map(|name| (name.to_owned(), 4));
-    inputs.into_iter().chain(outputs).collect()
+    let inputs = [Service::Comments, Service::Dms].map(|service| input(settings, service));
+    let outputs = settings.topics.names().map(str::to_owned);
+    inputs
+        .into_iter()
+        .chain(outputs)
+        .map(|name| (name, 4))
+        .collect()
 }
 
 /// What the lanes tell when a transaction is committed.

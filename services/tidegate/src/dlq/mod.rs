@@ -58,9 +58,10 @@ struct Redrive {
     /// sent again by a later call with the same reason
     #[arg(long)]
     reason: Option<String>,
-    /// Leave out those that were redriven this often already
-    #[arg(long, default_value_t = 3)]
-    max_attempts: u32,
+    /// Send those that were redriven N - 1 times before: a letter that comes back is sent again
+    /// only on demand
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: u32,
     /// Only count what would be sent
     #[arg(long)]
     dry_run: bool,

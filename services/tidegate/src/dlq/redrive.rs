@@ -29,13 +29,14 @@ struct Progress {
 struct Redriver {
     topics: Vec<String>,
     reason: Option<String>,
-    max_attempts: u32,
+    attempt: u32,
+    dry_run: bool,
     open: [u64; 3],
     progress: Arc<Progress>,
 }
 
 enum Fate {
-    Send { topic: usize, attempts: u32 },
+    Send { topic: usize },
     Leave,
     Unknown,
 }
@@ -55,7 +56,7 @@ impl Redriver {
             .reason
             .as_deref()
             .is_none_or(|r| text(header::REASON) == Some(r));
-        if !wanted || attempts >= self.max_attempts {
+        if !wanted || attempts + 1 != self.attempt {
             return Fate::Leave;
         }
         let origin = text(header::TOPIC);
@@ -64,10 +65,7 @@ impl Redriver {
             .iter()
             .position(|topic| Some(topic.as_str()) == origin)
         {
-            Some(topic) => Fate::Send {
-                topic,
-                attempts: attempts + 1,
-            },
+            Some(topic) => Fate::Send { topic },
             None => Fate::Unknown,
         }
     }
@@ -77,8 +75,9 @@ impl Processor for Redriver {
     fn process(&mut self, batch: &Batch, outbox: &mut Outbox) {
         for record in batch.records() {
             match self.fate(&record) {
-                Fate::Send { topic, attempts } => {
-                    let attempts = attempts.to_string();
+                Fate::Send { .. } if self.dry_run => self.open[0] += 1,
+                Fate::Send { topic } => {
+                    let attempts = self.attempt.to_string();
                     let own = record
                         .headers
                         .iter()
@@ -118,10 +117,11 @@ pub(super) fn redrive(args: &Redrive) -> anyhow::Result<Exit> {
         .into_iter()
         .filter(|topic| !settings.topics.names().contains(&topic.as_str()))
         .collect();
-    let suffix = args.reason.as_deref().unwrap_or("all");
+    let reason = args.reason.as_deref().unwrap_or("all");
+    let name = format!("tidegate-redrive-{reason}-{}", args.attempt);
     let kafka = &mut settings.kafka;
-    kafka.group_id = format!("tidegate-redrive-{suffix}");
-    kafka.transactional_id_prefix = format!("tidegate-redrive-{suffix}");
+    kafka.group_id.clone_from(&name);
+    kafka.transactional_id_prefix = name;
     kafka.topics = vec![settings.topics.dead_letters.clone()];
     if args.dry_run {
         // Under a group of its own, so that nothing counts as sent.
@@ -131,13 +131,10 @@ pub(super) fn redrive(args: &Redrive) -> anyhow::Result<Exit> {
     }
     let progress = Arc::new(Progress::default());
     let redriver = Redriver {
-        topics: if args.dry_run {
-            Vec::new()
-        } else {
-            origins.clone()
-        },
+        topics: origins.clone(),
         reason: args.reason.clone(),
-        max_attempts: args.max_attempts,
+        attempt: args.attempt,
+        dry_run: args.dry_run,
         open: [0; 3],
         progress: progress.clone(),
     };
@@ -155,10 +152,12 @@ pub(super) fn redrive(args: &Redrive) -> anyhow::Result<Exit> {
     lane.join().map_err(|_| anyhow!("the lane panicked"))??;
     let [sent, left, unknown] =
         [&progress.sent, &progress.left, &progress.unknown].map(|n| n.load(Ordering::Relaxed));
-    match args.dry_run {
-        true => println!("{unknown} would be sent, {left} left out"),
-        false => println!("{sent} sent, {left} left out, {unknown} of unknown origin left out"),
-    }
+    let sent_or_would = if args.dry_run {
+        "would be sent"
+    } else {
+        "sent"
+    };
+    println!("{sent} {sent_or_would}, {left} left out, {unknown} of unknown origin left out");
     Ok(Exit::Clean)
 }
 
