@@ -286,7 +286,7 @@ fn broker_restarted(kafka: &RealKafka) -> anyhow::Result<()> {
     let mut flow = Flow::new(kafka)?;
     flow.feed(10_000)?;
     let mut job = flow.job("a");
-    job.kafka.transaction_timeout_ms = 60_000;
+    job.kafka.transaction_timeout_ms = 30_000;
     let mut worker = Worker::start(&job)?;
     for _ in 0..2 {
         worker.wait_for_open_transaction()?;

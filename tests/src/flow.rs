@@ -9,7 +9,7 @@ use crate::{Account, Audit, Isolation, Job, RealKafka, Seen, Topics};
 
 /// How many keys the records are spread over.
 const KEYS: u64 = 97;
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Records that must come out as they went in, each exactly once and per key in order.
 pub struct Flow<'k> {

@@ -83,6 +83,11 @@ fn create(args: &Create) -> anyhow::Result<Exit> {
         .map(|name| {
             let mut spec = TopicSpec::new(&name, args.partitions);
             spec.replicas = args.replicas.unwrap_or(-1);
+            // A result holds its event, and a dead letter all that came.
+            spec.config.insert(
+                "max.message.bytes".to_owned(),
+                MAX_MESSAGE_BYTES.to_string(),
+            );
             if name == settings.topics.dead_letters {
                 let ms = u64::from(args.dead_letter_days) * 24 * 60 * 60 * 1000;
                 spec.config
@@ -150,6 +155,9 @@ pub(crate) fn names(settings: &Settings) -> Vec<String> {
     names.extend(settings.topics.names().map(str::to_owned));
     names
 }
+
+/// The largest batch that a new topic takes, in bytes after compression.
+const MAX_MESSAGE_BYTES: u32 = 16 << 20;
 
 /// How long the cluster may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -100,6 +100,9 @@ pub(crate) fn producer(settings: &KafkaSettings, lane: usize) -> Result<ClientCo
         .set("delivery.report.only.error", "true")
         .set("linger.ms", settings.linger_ms.to_string())
         .set("compression.type", &settings.compression)
+        // Whatever could be read can be written again: the client counts bytes before compression,
+        // the brokers after it, so its default of 1 MB would refuse what they let through.
+        .set("message.max.bytes", "100000000")
         // Java's partitioner: a conversation is in the same partition whoever wrote it.
         .set("partitioner", "murmur2_random")
         // Keys keep their order; records without one are spread evenly.
