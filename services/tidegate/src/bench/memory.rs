@@ -28,6 +28,11 @@ const BACKLOG: std::ops::Range<u64> = 20_000..60_000;
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// How long the cluster may take to say how far the consumer is.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// The most memory that is allowed, in MiB.
+const MOST: f64 = 300.0;
+/// The slope that counts as flat, in MiB a minute; a short run can't tell it.
+const FLAT: f64 = 1.0;
+const LONG_ENOUGH: Duration = Duration::from_secs(300);
 const MIB: f64 = (1 << 20) as f64;
 
 /// A consumer process, ended when it is dropped.
@@ -103,19 +108,19 @@ fn sample(mut consumer: Consumer, mut load: Load<'_>, duration: Duration) -> any
     let sizes = || samples.iter().map(|(_, size)| *size);
     let max = sizes().reduce(f64::max);
     // What is filled at the start (caches, queues) is no growth.
-    let settled = &samples[samples.len() / 3..];
-    Ok(
-        Row::new("memory, MiB", "tidegate run comments, mixed texts")
-            .with("start", sizes().next())
-            .with("p50", median(sizes()))
-            .with("max", max)
-            .with("slope/min", slope(settled).map(|slope| slope * 60.0))
-            .with("seconds", lasted)
-            .with("records/s", records / lasted)
-            .with("CPU µs", used.map(|used| used * 1e6 / records))
-            .with("short of work", f64::from(short_of_work))
-            .at_most("max", max.unwrap_or(f64::NAN), 300.0),
-    )
+    let slope = slope(&samples[samples.len() / 3..]).map(|slope| slope * 60.0);
+    let is_flat = duration < LONG_ENOUGH || slope.is_some_and(|slope| slope <= FLAT);
+    let goal = format!("max ≤ {MOST}, and slope ≤ {FLAT} over 5 minutes or more");
+    let row = Row::new("memory, MiB", "tidegate run comments, mixed texts")
+        .with("start", sizes().next())
+        .with("p50", median(sizes()))
+        .with("max", max)
+        .with("slope/min", slope)
+        .with("seconds", lasted)
+        .with("records/s", records / lasted)
+        .with("CPU µs", used.map(|used| used * 1e6 / records))
+        .with("short of work", f64::from(short_of_work));
+    Ok(row.goal(goal, max.is_some_and(|max| max <= MOST) && is_flat))
 }
 
 /// Keeps a backlog before a consumer.

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Events in the topic that lanes read in `kafka` and `curve`
     #[arg(long, value_name = "N", default_value_t = 500_000)]
     records: u64,
-    /// Seconds that `latency` and `memory` last, and a tenth of what each row of `core` lasts
+    /// Seconds that `latency` and `memory` last; each row of `core` takes a tenth of it
     #[arg(long, value_name = "S", default_value_t = 60)]
     seconds: u64,
     /// How often each variant of `kafka` runs, in turn with the others
