@@ -6,18 +6,39 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
 };
 
 /// Remembers the last events of one lane by a 128-bit keyed hash.
 #[derive(Debug)]
 pub struct Repeats {
     hashers: [RandomState; 2],
-    seen: HashSet<u128>,
+    seen: HashSet<u128, BuildHasherDefault<AsIs>>,
     order: VecDeque<u128>,
     /// How many at the end of `order` are not committed yet.
     open: usize,
     capacity: usize,
+}
+
+/// The set's keys are keyed hashes already: hashing them again would gain nothing.
+#[derive(Debug, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        // The lower half; the upper one tells apart what falls together.
+        self.0 = hash as u64;
+    }
 }
 
 impl Repeats {
@@ -26,7 +47,7 @@ impl Repeats {
     pub fn new(capacity: usize) -> Self {
         Self {
             hashers: [RandomState::new(), RandomState::new()],
-            seen: HashSet::with_capacity(capacity),
+            seen: HashSet::with_capacity_and_hasher(capacity, BuildHasherDefault::default()),
             order: VecDeque::with_capacity(capacity),
             open: 0,
             capacity,

@@ -62,7 +62,7 @@ impl KeywordsBuilder {
     pub(super) fn build(self) -> Result<Keywords, BuildError> {
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .kind(Some(AhoCorasickKind::DFA))
             .build(&self.patterns)?;
         Ok(Keywords {
             phrases: self.phrases,
