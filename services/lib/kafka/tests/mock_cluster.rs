@@ -408,6 +408,43 @@ fn two_lanes_share_the_partitions_and_both_go_on() {
     assert_eq!(numbers, (0..800).map(|i| i / 2).collect::<Vec<_>>());
 }
 
+/// The client forgets to look again for the group's coordinator when it got an answer of this kind,
+/// or when the coordinator left the cluster; the call then lasts for ever, whatever its time limit.
+#[test]
+fn offsets_that_hang_in_the_client_cost_a_new_producer_and_not_the_lane() {
+    let broker = broker(&[("in", 1), ("out", 1)]);
+    let settings = KafkaSettings {
+        transaction_timeout_ms: 2_000,
+        ..settings(&broker, "a")
+    };
+    let mut transport = KafkaTransport::connect(&settings, 0).unwrap();
+    join(&mut transport);
+    broker
+        .fail_requests(
+            Api::FindCoordinator,
+            &[Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE],
+        )
+        .unwrap();
+
+    transport.begin().unwrap();
+    transport.send(&outbox(1)).unwrap();
+    let started = Instant::now();
+    let failure = loop {
+        assert!(started.elapsed() < PATIENCE, "the commit hangs");
+        match transport.commit(&next(0, 1)) {
+            Err(failure) if failure.kind == FailureKind::Retry => {}
+            other => break other.unwrap_err(),
+        }
+    };
+    assert_eq!(failure.kind, FailureKind::Rebuild, "{failure}");
+
+    while let Err(failure) = transport.rebuild() {
+        assert_eq!(failure.kind, FailureKind::Retry, "{failure}");
+        assert!(started.elapsed() < PATIENCE, "{failure}");
+    }
+    transaction(&mut transport, 1).unwrap();
+}
+
 /// The client keeps a pause over a revocation: a partition that comes back later would never be
 /// read again.
 #[test]

@@ -117,6 +117,10 @@ impl KafkaTransport {
             if long {
                 self.source.serve_paused();
             }
+            if self.sink.hangs() {
+                let reason = "the client does not return";
+                return Err(errors::failure(FailureKind::Rebuild, action, reason));
+            }
             if started.elapsed() >= PATIENCE {
                 let reason = self.unreachable();
                 self.quiet.warn(|| format!("{action}: {reason}: waiting"));

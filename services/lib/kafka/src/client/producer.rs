@@ -34,6 +34,8 @@ use crate::{
 /// How long an abort waits for queued records to be written first. Aborting before the broker has
 /// heard of the transaction's partitions can break the producer.
 const DRAIN_BEFORE_ABORT: Duration = Duration::from_secs(1);
+/// How much longer than the transaction its offsets may take, for a slow machine.
+const OVER_TIME: Duration = Duration::from_secs(2);
 /// How long one try at getting an identity may take; it goes on in the background.
 const INIT_SLICE: Duration = Duration::from_secs(5);
 
@@ -86,6 +88,8 @@ struct Worker {
     jobs: Sender<Job>,
     done: Receiver<Result<(), Failure>>,
     running: Option<JobKind>,
+    /// When the last job was submitted.
+    since: Instant,
     thread: JoinHandle<()>,
 }
 
@@ -151,9 +155,22 @@ impl Sink {
         self.worker.as_ref().and_then(|worker| worker.running)
     }
 
+    /// Whether the offsets are on their way for longer than the transaction may last. When the
+    /// group's coordinator leaves the cluster, the client can forget to look for the next one, and
+    /// keeps to no time limit. Nothing was committed yet, so a new producer may take over; the
+    /// call's thread and client are left behind until the call returns.
+    pub(crate) fn hangs(&self) -> bool {
+        let limit = Duration::from_millis(self.settings.transaction_timeout_ms.into());
+        self.worker.as_ref().is_some_and(|worker| {
+            worker.running == Some(JobKind::SendOffsets)
+                && worker.since.elapsed() > limit + OVER_TIME
+        })
+    }
+
     pub(crate) fn submit(&mut self, job: Job) {
         if let Some(worker) = &mut self.worker {
             worker.running = Some(job.kind());
+            worker.since = Instant::now();
             // A worker that is gone is noticed when its answer is waited for.
             worker.jobs.send(job).ok();
         }
@@ -318,6 +335,7 @@ impl Worker {
             jobs,
             done,
             running: None,
+            since: Instant::now(),
             thread,
         })
     }
