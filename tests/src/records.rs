@@ -28,6 +28,17 @@ pub enum Isolation {
     Uncommitted,
 }
 
+impl Isolation {
+    /// The name that the client library uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "read_committed",
+            Self::Uncommitted => "read_uncommitted",
+        }
+    }
+}
+
 /// A record that was read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -128,13 +139,7 @@ pub trait Topics {
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "20")
-            .set(
-                "isolation.level",
-                match isolation {
-                    Isolation::Committed => "read_committed",
-                    Isolation::Uncommitted => "read_uncommitted",
-                },
-            )
+            .set("isolation.level", isolation.as_str())
             .create()?;
         let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
         let partitions = metadata.topics().iter().flat_map(|t| t.partitions());

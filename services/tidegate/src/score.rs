@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_chassis::exit::Exit;
-use tidegate_classifier::{Classifier, ClassifierSettings, Mode, Scored, Tier};
+use tidegate_classifier::{Classifier, ClassifierSettings, Mode};
 use tidegate_core::{
     Author, BrandId, Channel, Event, EventId, Kind, LabelSet, Policy, Scores, Source, Text, decide,
     names::Set, normalize, route::Route, routes, verdict::Reason,
@@ -192,7 +192,7 @@ fn answer(
                 let Some(((event, text), scored)) = judged.next() else {
                     break;
                 };
-                let scored = of(scored);
+                let scored = scored.by_model("");
                 let verdict = decide(event, text, Some(&scored), policy, SOURCE);
                 let answer = Answer {
                     id: event.id.as_str(),
@@ -230,7 +230,7 @@ fn explain(
     let text = normalize(&event.text);
     let mut scored = Vec::new();
     classifier.classify(&[text.scored()], &mut scored)?;
-    let scored = of(&scored[0]);
+    let scored = scored[0].by_model("");
     let verdict = decide(&event, &text, Some(&scored), policy, SOURCE);
     let thresholds = policy.thresholds(&event);
     if text.scored() != event.text {
@@ -283,18 +283,6 @@ const SOURCE: Source<'static> = Source {
     partition: 0,
     offset: 0,
 };
-
-fn of(scored: &Scored) -> tidegate_core::Scored<'static> {
-    tidegate_core::Scored {
-        scores: scored.scores,
-        tier: match scored.tier {
-            Tier::Screen => tidegate_core::Tier::Screen,
-            Tier::Deep => tidegate_core::Tier::Deep,
-        },
-        windows: u32::from(scored.windows),
-        model_version: "",
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -44,6 +44,20 @@ pub struct Scored {
 }
 
 impl Scored {
+    /// The same as a decision takes it.
+    #[must_use]
+    pub fn by_model(self, model_version: &str) -> tidegate_core::Scored<'_> {
+        tidegate_core::Scored {
+            scores: self.scores,
+            tier: match self.tier {
+                Tier::Screen => tidegate_core::Tier::Screen,
+                Tier::Deep => tidegate_core::Tier::Deep,
+            },
+            windows: u32::from(self.windows),
+            model_version,
+        }
+    }
+
     /// `None` when a score is not a number.
     pub(crate) fn new(scores: &TextScores, tier: Tier) -> Option<Self> {
         Some(Self {

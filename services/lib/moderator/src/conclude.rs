@@ -1,9 +1,9 @@
 //! One record's end: a verdict with its routes, or a dead letter; written to the outbox, tallied.
 
 use tidegate_chassis::build_info::VERSION;
-use tidegate_classifier::{Scored, Tier};
+use tidegate_classifier::Scored;
 use tidegate_core::{
-    decide::{self, decide, withdraw},
+    decide::{decide, withdraw},
     decode::{Decoded, Rejection},
     event::Event,
     ids::Source,
@@ -87,15 +87,7 @@ impl Conclusions<'_> {
         text: &Text<'_>,
         judged: Judged<'_>,
     ) {
-        let scored = judged.map(|(scored, model_version)| decide::Scored {
-            scores: scored.scores,
-            tier: match scored.tier {
-                Tier::Screen => tidegate_core::verdict::Tier::Screen,
-                Tier::Deep => tidegate_core::verdict::Tier::Deep,
-            },
-            windows: u32::from(scored.windows),
-            model_version,
-        });
+        let scored = judged.map(|(scored, model_version)| scored.by_model(model_version));
         let verdict = decide(event, text, scored.as_ref(), self.policy, source(record));
         let parts = [
             event.brand.as_str(),

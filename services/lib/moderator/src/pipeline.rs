@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tidegate_classifier::{Classifier, Scored};
@@ -21,7 +21,7 @@ use crate::{
     repeats::Repeats,
     service::Service,
     settings::{Encoding, Settings, default_channel},
-    tally::Tally,
+    tally::{Tally, now_ms},
 };
 
 /// Called after each commit, on the lane's thread, with what the transaction held.
@@ -309,12 +309,4 @@ fn text_of<'a>(decoded: &'a Result<Decoded<'_>, Rejection>) -> Option<Text<'a>> 
         Ok(Decoded::Event(event)) => Some(normalize(&event.text)),
         _ => None,
     }
-}
-
-/// Milliseconds since the Unix epoch.
-fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

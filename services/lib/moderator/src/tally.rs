@@ -1,6 +1,9 @@
 //! What a transaction holds, counted while it is open and told when it is committed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tidegate_kafka::Record;
 
@@ -134,6 +137,15 @@ impl Tally {
             (Duration::from_millis(age.unsigned_abs()), *count)
         })
     }
+}
+
+/// Milliseconds since the Unix epoch, as [`Tally::ages`] wants them.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The Kafka that is measured with: started here, or given.
 
 use std::time::Duration;
+use tidegate_moderator::tally::now_ms;
 
 use anyhow::Context as _;
 use rdkafka::{
@@ -152,7 +153,7 @@ pub(super) fn unique(purpose: &str) -> String {
     format!(
         "{purpose}-{}-{}-{number}",
         std::process::id(),
-        super::now_ms() / 1_000
+        now_ms() / 1_000
     )
 }
 

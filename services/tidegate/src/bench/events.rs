@@ -3,24 +3,9 @@
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
+use tidegate_moderator::tally::now_ms;
 
-/// Messages written for Tidegate, one a line: language, channel, platform, text.
-const MESSAGES: &str = include_str!("../../data/messages.tsv");
-
-const BRANDS: [&str; 4] = ["northlight", "casa-verde", "pulse-audio", "marlowe"];
-const GIVEN: [&str; 8] = [
-    "Noor", "Ines", "Tom", "Yuki", "Amara", "Luca", "Defne", "Wes",
-];
-const FAMILY: [&str; 8] = [
-    "Okafor",
-    "Lindqvist",
-    "Moreau",
-    "Tan",
-    "Reyes",
-    "Baptiste",
-    "Aksoy",
-    "Hart",
-];
+use crate::demo::stream::{BRANDS, FAMILY, GIVEN, messages};
 
 /// A time that stands in a prepared event until it is known: it has as many digits as any.
 const TIME: &str = "1000000000000";
@@ -57,10 +42,7 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn new(seed: u64) -> Self {
-        let messages: Vec<[&str; 4]> = MESSAGES
-            .lines()
-            .filter_map(|line| line.splitn(4, '\t').collect::<Vec<_>>().try_into().ok())
-            .collect();
+        let messages = messages();
         let words = messages
             .iter()
             .flat_map(|[.., text]| text.split_whitespace())
@@ -180,7 +162,7 @@ impl Events {
             time_at: position(TIME),
             payload: body.into_bytes(),
         };
-        prepared.stamp(self.count, super::now_ms());
+        prepared.stamp(self.count, now_ms());
         prepared
     }
 }

@@ -4,6 +4,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tidegate_moderator::tally::now_ms;
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
@@ -17,7 +18,7 @@ use super::{
     Bench,
     cluster::{Cluster, Feed, PARTITIONS, PATIENCE, unique},
     events::{Events, Prepared},
-    now_ms, progress,
+    progress,
     report::Row,
     run::Running,
     stages, throughput,

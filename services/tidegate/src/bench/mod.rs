@@ -11,10 +11,7 @@ mod stages;
 mod throughput;
 mod usage;
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, time::Duration};
 
 use tidegate_chassis::{exit::Exit, logs};
 use tidegate_moderator::settings::Settings;
@@ -163,12 +160,4 @@ fn with_kafka(
 /// Tells the person who waits what is being done.
 fn progress(text: &str) {
     eprintln!("bench: {text}");
-}
-
-/// Milliseconds since the Unix epoch.
-fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

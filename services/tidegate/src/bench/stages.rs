@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
+use tidegate_moderator::tally::now_ms;
 
 use anyhow::{Context as _, bail};
 use tidegate_classifier::{
@@ -300,7 +301,7 @@ fn piping(bench: &Bench) -> anyhow::Result<Row> {
                 &topic,
                 (offset % 6) as i32,
                 RecordOffset(offset / 6),
-                Some(super::now_ms()),
+                Some(now_ms()),
                 Some(event.key.as_bytes()),
                 Some(&event.payload),
                 [],

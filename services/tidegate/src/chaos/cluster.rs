@@ -209,13 +209,7 @@ impl Cluster {
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "20")
-            .set(
-                "isolation.level",
-                match isolation {
-                    Isolation::Committed => "read_committed",
-                    Isolation::Uncommitted => "read_uncommitted",
-                },
-            )
+            .set("isolation.level", isolation.as_str())
             .create()
             .context("make a reader")
     }

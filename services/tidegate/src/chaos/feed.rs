@@ -7,16 +7,17 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use rdkafka::{
     ClientConfig,
     error::RDKafkaErrorCode,
-    message::{Header, OwnedHeaders},
-    producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer},
+    producer::{DefaultProducerContext, Producer as _, ThreadedProducer},
 };
+
+use tidegate_moderator::tally::now_ms;
 
 use crate::demo::stream::Stream;
 
@@ -94,16 +95,7 @@ impl Feeder {
                 }
                 let fed = stream.next(now_ms());
                 let topic = dms.as_deref().filter(|_| fed.is_dm).unwrap_or(&comments);
-                let headers = OwnedHeaders::new().insert(Header {
-                    key: "content-type",
-                    value: Some(fed.content_type),
-                });
-                let mut record = BaseRecord::<str, [u8]>::to(topic)
-                    .key(fed.key.as_str())
-                    .headers(headers);
-                if let Some(payload) = &fed.payload {
-                    record = record.payload(payload);
-                }
+                let mut record = fed.record(topic);
                 while let Err((error, back)) = producer.send(record) {
                     if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                         return Err(error).context("feed an event");
@@ -150,11 +142,4 @@ impl Drop for Feeder {
     fn drop(&mut self) {
         self.progress.give_up();
     }
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -9,8 +9,7 @@ use std::{
 use anyhow::Context as _;
 use rdkafka::{
     ClientConfig,
-    message::{Header, OwnedHeaders},
-    producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer},
+    producer::{DefaultProducerContext, Producer as _, ThreadedProducer},
 };
 use tidegate_chassis::shutdown::Shutdown;
 use tidegate_moderator::{service::Service, settings::Settings};
@@ -51,18 +50,8 @@ pub(super) fn start(
             }
             let fed = stream.next(now_ms());
             let topic = if fed.is_dm { &dms } else { &comments };
-            let headers = OwnedHeaders::new().insert(Header {
-                key: "content-type",
-                value: Some(fed.content_type),
-            });
-            let mut record = BaseRecord::<str, [u8]>::to(topic)
-                .key(fed.key.as_str())
-                .headers(headers);
-            if let Some(payload) = &fed.payload {
-                record = record.payload(payload);
-            }
             producer
-                .send(record)
+                .send(fed.record(topic))
                 .map_err(|(error, _)| error)
                 .context("feed an event")?;
             board.lock().fed += 1;

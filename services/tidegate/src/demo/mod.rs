@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -28,6 +28,7 @@ use tidegate_moderator::{
     policy_file::PolicyInForce,
     service::Service,
     settings::Settings,
+    tally::now_ms,
 };
 
 use self::counts::Counts;
@@ -299,14 +300,6 @@ fn show(
             );
         }
     }
-}
-
-/// Milliseconds since the Unix epoch.
-fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A thread of the demo.

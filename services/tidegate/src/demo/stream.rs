@@ -3,6 +3,10 @@
 
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
+use rdkafka::{
+    message::{Header, OwnedHeaders},
+    producer::BaseRecord,
+};
 use serde_json::{Value, json};
 
 /// Messages written for Tidegate, one a line: language, channel, platform, text.
@@ -20,11 +24,11 @@ const HATEFUL: [&str; 8] = [
     "trans people are sick freaks and should be locked up",
 ];
 
-const BRANDS: [&str; 4] = ["northlight", "casa-verde", "pulse-audio", "marlowe"];
-const GIVEN: [&str; 8] = [
+pub(crate) const BRANDS: [&str; 4] = ["northlight", "casa-verde", "pulse-audio", "marlowe"];
+pub(crate) const GIVEN: [&str; 8] = [
     "Noor", "Ines", "Tom", "Yuki", "Amara", "Luca", "Defne", "Wes",
 ];
-const FAMILY: [&str; 8] = [
+pub(crate) const FAMILY: [&str; 8] = [
     "Okafor",
     "Lindqvist",
     "Moreau",
@@ -34,6 +38,14 @@ const FAMILY: [&str; 8] = [
     "Aksoy",
     "Hart",
 ];
+
+/// The messages: language, channel, platform, text.
+pub(crate) fn messages() -> Vec<[&'static str; 4]> {
+    MESSAGES
+        .lines()
+        .filter_map(|line| line.splitn(4, '\t').collect::<Vec<_>>().try_into().ok())
+        .collect()
+}
 
 /// One record to feed.
 #[derive(Debug)]
@@ -48,6 +60,23 @@ pub(crate) struct Fed {
     pub payload: Option<Vec<u8>>,
 }
 
+impl Fed {
+    /// The record as a producer sends it.
+    pub(crate) fn record<'a>(&'a self, topic: &'a str) -> BaseRecord<'a, str, [u8]> {
+        let headers = OwnedHeaders::new().insert(Header {
+            key: "content-type",
+            value: Some(self.content_type),
+        });
+        let record = BaseRecord::to(topic)
+            .key(self.key.as_str())
+            .headers(headers);
+        match &self.payload {
+            Some(payload) => record.payload(payload),
+            None => record,
+        }
+    }
+}
+
 /// The stream. The same seed and clock give the same records.
 pub(crate) struct Stream {
     rng: ChaCha8Rng,
@@ -59,13 +88,9 @@ impl Stream {
     /// A stream that starts from `seed`.
     #[must_use]
     pub(crate) fn new(seed: u64) -> Self {
-        let messages = MESSAGES
-            .lines()
-            .filter_map(|line| line.splitn(4, '\t').collect::<Vec<_>>().try_into().ok())
-            .collect();
         Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
-            messages,
+            messages: messages(),
             count: 0,
         }
     }
