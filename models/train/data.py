@@ -11,7 +11,7 @@ import numpy as np
 
 from .augment import obfuscate
 from .labels import CODES, INDEX, LABELS
-from .normalize import normalize
+from .normalize import normalize_all
 from .sources import KINDS, SOURCES, SPAM_ALONE, permitted
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -62,7 +62,7 @@ def _authored(rows: Rows, folder: Path, limit: int | None):
                 target[INDEX[CODES[code]]] = 1.0
             slot = bucket(raw)
             split = TEST if slot < 15 else VALIDATION if slot < 27 else TRAIN
-            rows.add(raw, normalize(raw), lang, AUTHORED, split, target, [1.0] * len(LABELS))
+            rows.add(raw, raw, lang, AUTHORED, split, target, [1.0] * len(LABELS))
 
 
 def _public(rows: Rows, path: Path, name: str, limit: int | None):
@@ -87,7 +87,7 @@ def _public(rows: Rows, path: Path, name: str, limit: int | None):
             split = TRAIN if item["split"] == "train" else (VALIDATION if slot % 3 == 0 else TEST)
         else:
             split = TEST if slot < 8 else VALIDATION if slot < 12 else TRAIN
-        rows.add(item["text"], normalize(item["text"]), item["lang"], name, split, target, weight)
+        rows.add(item["text"], item["text"], item["lang"], name, split, target, weight)
 
 
 def load(root: Path, include_research: bool = False, smoke: bool = False) -> Rows:
@@ -98,6 +98,7 @@ def load(root: Path, include_research: bool = False, smoke: bool = False) -> Row
     for card in cards:
         if card["name"] in SOURCES and permitted(card, include_research):
             _public(rows, root / card["file"], card["name"], 12 if smoke else None)
+    rows.text = normalize_all(rows.raw)
     seen, keep = set(), []
     for index in sorted(range(len(rows.text)), key=lambda i: (-rows.split[i], i)):
         key = rows.text[index].casefold()
@@ -117,23 +118,17 @@ def hard_known(rows: Rows) -> np.ndarray:
 
 
 def augmented(rows: Rows, indices: np.ndarray, seed: int) -> tuple[list, np.ndarray]:
-    """Obfuscated or alternatively masked copies of training rows: texts and the rows they come from."""
+    """Obfuscated copies of training rows, harmful ones more often: texts and the rows they come from."""
     rng = random.Random(seed)
     spam, hate = INDEX["spam"], INDEX["hate"]
     texts, origin = [], []
     for index in indices:
-        target, weight = rows.target[index], rows.weight[index]
-        harmful = (target[spam] * weight[spam] >= 0.99) or (target[hate] * weight[hate] >= 0.99)
-        own = rows.source[index] == AUTHORED
-        if rng.random() < (0.15 if harmful else 0.05) + (0.1 if own else 0.0):
-            texts.append(normalize(obfuscate(rows.text[index], rng)))
+        certain = rows.target[index] * rows.weight[index] >= 0.99
+        share = (0.15 if certain[spam] or certain[hate] else 0.05) + (0.1 if rows.source[index] == AUTHORED else 0.0)
+        if rng.random() < share:
+            texts.append(obfuscate(rows.raw[index], rng))
             origin.append(index)
-        if own:
-            other = normalize(rows.raw[index], bare_urls=False)
-            if other != rows.text[index]:
-                texts.append(other)
-                origin.append(index)
-    return texts, np.array(origin, dtype=np.int64)
+    return normalize_all(texts), np.array(origin, dtype=np.int64)
 
 
 def epoch_indices(source: np.ndarray, rng: np.random.Generator, authored_times: int) -> np.ndarray:

@@ -7,6 +7,7 @@ mod dlq;
 mod doctor;
 mod kafka;
 mod models;
+mod normalize;
 mod score;
 mod topics;
 mod validate;
@@ -43,6 +44,9 @@ enum Command {
     Chaos(chaos::Args),
     /// Start a real Apache Kafka on this machine, from its jars
     Kafka(kafka::Args),
+    /// Print JSON strings from stdin as the classifier reads them (for training)
+    #[command(hide = true)]
+    Normalize,
     /// Run a consumer in this process, as its own binary does
     #[command(subcommand)]
     Run(Run),
@@ -62,6 +66,7 @@ fn main() -> Exit {
         Command::Run(Run::Dms(args)) => return service::main(Service::Dms, &args),
         Command::Demo(args) => demo::run(&args),
         Command::Score(args) => score::run(&args),
+        Command::Normalize => normalize::run(),
         Command::Validate(args) => validate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Topics(args) => topics::run(&args),
