@@ -1,0 +1,1 @@
+//! The review queue: escalations in from Kafka, cases to people over gRPC, decisions back to Kafka.
