@@ -1,9 +1,16 @@
 //! The review queue: escalations in from Kafka, cases to people over gRPC, decisions back to Kafka.
 
+pub mod auth;
 pub mod caller;
 pub mod error;
 pub mod filter;
 pub mod life;
+mod limits;
+pub mod metrics;
+pub mod run;
+pub mod server;
+pub mod service;
+pub mod settings;
 pub mod store;
 pub mod times;
 

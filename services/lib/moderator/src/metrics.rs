@@ -40,6 +40,9 @@ pub const CATALOGUE: &[MetricDef] = &[
     POLICY_RELOADS,
 ];
 
+/// What [`PolicyInForce`](crate::policy_file::PolicyInForce) exports in whichever process has one.
+pub const POLICY_METRICS: &[MetricDef] = &[POLICY, POLICY_RELOADS];
+
 const CONSUMED: MetricDef = MetricDef::counter(
     "tidegate_records_consumed_total",
     Unit::Count,
