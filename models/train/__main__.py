@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import bands, bundle, card, data, evaluate, golden, metrics, minilm, screen, wordpiece
+from . import bands, bundle, card, data, evaluate, functional, goals, golden, metrics, minilm, screen, wordpiece
 from .labels import LABELS
 
 
@@ -24,16 +24,17 @@ def rows_of(args) -> data.Rows:
     """The rows, from the work folder's cache when there is one."""
     name = f"rows{'-research' if args.include_research else ''}{'-smoke' if args.smoke else ''}.pkl"
     cache = args.work / name
-    if cache.exists() and not args.smoke:
+    if cache.exists() and not args.smoke and not args.own:
         return pickle.loads(cache.read_bytes())
-    rows = data.load(args.data, args.include_research, args.smoke)
+    rows = data.load(args.data, args.include_research, args.smoke, args.own)
     args.work.mkdir(parents=True, exist_ok=True)
-    cache.write_bytes(pickle.dumps(rows))
+    if not args.own:
+        cache.write_bytes(pickle.dumps(rows))
     return rows
 
 
 def held_out(rows: data.Rows, most: int | None = None) -> np.ndarray:
-    """Validation and test rows; at most `most` of each public set and split (authored rows always all)."""
+    """Validation and test rows; at most `most` of each public set and split (of authored, functional and the headline sets all)."""
     index = np.flatnonzero(rows.split != data.TRAIN)
     if most is None:
         return index
@@ -41,13 +42,9 @@ def held_out(rows: data.Rows, most: int | None = None) -> np.ndarray:
     for name in np.unique(rows.source[index]):
         for split in (data.VALIDATION, data.TEST):
             at = index[(rows.source[index] == name) & (rows.split[index] == split)]
-            parts.append(at if name == data.AUTHORED or len(at) <= most else rng.choice(at, most, replace=False))
+            whole = name in (data.AUTHORED, data.OWN, "dynahate", "sms_spam") or name.startswith(functional.PREFIX)
+            parts.append(at if whole or len(at) <= most else rng.choice(at, most, replace=False))
     return np.sort(np.concatenate(parts))
-
-
-def scored(folder: Path, rows: data.Rows, index: np.ndarray) -> np.ndarray:
-    """Calibrated scores of the exported model itself, over the given rows."""
-    return bundle.Model(folder, torch.get_num_threads()).scores([rows.text[i] for i in index])
 
 
 def logits_of(folder: Path, rows: data.Rows, index: np.ndarray) -> np.ndarray:
@@ -68,9 +65,12 @@ def finish(folder: Path, name: str, rows: data.Rows, cascade=None, specials=None
     index = held_out(rows, most)
     raw = logits_of(folder, rows, index)
     scale, bias, thresholds = evaluate.calibrate(rows, rows.split[index], raw, index)
-    text, figures = evaluate.report(rows, index, metrics.sigmoid(raw * scale + bias), thresholds)
+    p = metrics.sigmoid(raw * scale + bias)
+    text, figures = evaluate.report(rows, index, p, thresholds)
     shown = [code for code, score in figures["languages"].items() if score >= SHOWN]
     write(shown or ["en"], scale, bias, thresholds)
+    model = bundle.Model(folder, torch.get_num_threads())
+    text += "\n" + goals.report(rows, index, p, thresholds, model.scores)
     authored = [rows.raw[i] for i in np.flatnonzero(rows.source == data.AUTHORED)]
     bundle.write_golden(folder, golden.texts(authored))
     card.write(folder, name, rows, text)
@@ -103,7 +103,8 @@ def train_screen(args):
     tokenizer.save(str(args.out / "tokenizer.json"))
     log(f"{tokenizer.get_vocab_size()} pieces")
     shape.pieces = tokenizer.get_vocab_size()
-    made = screen.training_set(rows, tokenizer, shape)
+    soft = screen.taught(rows, args.teacher, args.work, log) if args.teacher else None
+    made = screen.training_set(rows, tokenizer, shape, soft)
     net = screen.Screen(shape, shape.pieces)
     initial_vectors(net, tokenizer, made[0], shape, pretrained=not args.smoke)
     screen.fit(net, made, shape, log)
@@ -113,9 +114,11 @@ def train_screen(args):
 
 def show(args):
     rows = rows_of(args)
-    index = held_out(rows)
-    thresholds = bundle.Model(args.out).thresholds
-    print(evaluate.report(rows, index, scored(args.out, rows, index), thresholds)[0])
+    index = held_out(rows, 200 if args.out.name == "deep" else None)
+    model = bundle.Model(args.out, torch.get_num_threads())
+    p = model.scores([rows.text[i] for i in index])
+    print(evaluate.report(rows, index, p, model.thresholds)[0])
+    print(goals.report(rows, index, p, model.thresholds, model.scores))
 
 
 def main():
@@ -124,9 +127,11 @@ def main():
     parser.add_argument("--data", type=Path, required=True, help="folder with manifest.json, authored/ and train/")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write or read")
     parser.add_argument("--work", type=Path, default=Path(".train-cache"), help="cache and checkpoints")
-    parser.add_argument("--smoke", action="store_true", help="a few hundred rows, for checking the kit")
+    parser.add_argument("--smoke", action="store_true", help="a few hundred rows and steps, for checking the kit")
     parser.add_argument("--include-research", action="store_true", help="also sets not licensed for products; for comparison only")
+    parser.add_argument("--own", type=Path, help="a brand's own labelled messages (JSON lines), as extra rows")
     parser.add_argument("--deep", type=Path, default=Path("deep"), help="bands: the deep model's folder")
+    parser.add_argument("--teacher", type=Path, help="screen: a deep model's folder, to learn from its scores too")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -1,4 +1,4 @@
-"""Light obfuscation of training texts: leetspeak, spacing, look-alikes, typing slips."""
+"""Light obfuscation of training texts: leetspeak, spacing, look-alikes, typing slips, emoji inside words."""
 
 import random
 
@@ -38,7 +38,12 @@ def _stretch(word: str, rng: random.Random) -> str:
     return word[:at] + word[at] * 3 + word[at + 1 :]
 
 
-_WAYS = [_leet, _leet, _spaced, _homoglyph, _swap, _drop, _star, _stretch]
+def _picture(word: str, rng: random.Random) -> str:
+    at = rng.randrange(1, len(word))
+    return word[:at] + rng.choice("🔥❤😂💀✨🙏💰🤮👏⭐") + word[at:]
+
+
+_WAYS = [_leet, _leet, _spaced, _spaced, _homoglyph, _swap, _drop, _star, _stretch, _picture]
 
 
 def obfuscate(text: str, rng: random.Random) -> str:
@@ -48,3 +53,27 @@ def obfuscate(text: str, rng: random.Random) -> str:
     words = text.split(" ")
     changed = [way(w, rng) if len(w) >= 4 and w.isalpha() and rng.random() < share else w for w in words]
     return " ".join(changed)
+
+
+def _invisible(word: str, rng: random.Random) -> str:
+    return "\u200b".join(word)
+
+
+def _pictures(word: str, rng: random.Random) -> str:
+    at = len(word) // 2
+    return word[:at] + rng.choice("🔥❤😂💀✨") + word[at:]
+
+
+# What the card measures; serving's normalisation undoes some of it.
+DISGUISES = {
+    "leet": _leet, "spaced letters": lambda word, rng: " ".join(word), "look-alikes": _homoglyph, "zero-width": _invisible,
+    "case": lambda word, rng: word.upper(), "letters swapped": _swap, "letters dropped": _drop, "emoji inside": _pictures,
+}
+
+
+def disguise(text: str, way, rng: random.Random) -> str:
+    """One way, on four in five of the words of four letters or more."""
+    out = []
+    for word in text.split(" "):
+        out.append(way(word, rng) if len(word) >= 4 and word.isalpha() and rng.random() < 0.8 else word)
+    return " ".join(out)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from . import functional
 from .augment import obfuscate
 from .labels import CODES, INDEX, LABELS
 from .normalize import normalize_all
-from .sources import KINDS, SOURCES, SPAM_ALONE, permitted
+from .sources import KINDS, SOURCES, SPAM_ALONE, permitted, source_of
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
-AUTHORED = "authored"
+AUTHORED, OWN = "authored", "own"
 
 
 @dataclass
@@ -90,14 +91,40 @@ def _public(rows: Rows, path: Path, name: str, limit: int | None):
         rows.add(item["text"], item["text"], item["lang"], name, split, target, weight)
 
 
-def load(root: Path, include_research: bool = False, smoke: bool = False) -> Rows:
-    """All permitted rows. `smoke` keeps a few hundred."""
+def _functional(rows: Rows, smoke: bool):
+    """Each function of the functional texts is a source of its own, so that results name it."""
+    for made in functional.texts(bucket, smoke=smoke):
+        rows.add(made.text, made.text, made.lang, functional.PREFIX + made.function, functional.held(made.frame, bucket),
+                 made.target(), made.weight())
+
+
+def _own(rows: Rows, path: Path):
+    """A brand's own labels: lines of `{"text", "labels": {label: 0 or 1}, "lang"?}`; what is not named is not known."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        item = json.loads(line)
+        target, weight = [0.0] * len(LABELS), [0.0] * len(LABELS)
+        for label, value in item["labels"].items():
+            if label not in INDEX or value not in (0, 1):
+                raise SystemExit(f"{path}:{number}: a label is one of {', '.join(LABELS)}, its value 0 or 1")
+            target[INDEX[label]], weight[INDEX[label]] = float(value), 1.0
+        slot = bucket(item["text"])
+        split = TEST if slot < 15 else VALIDATION if slot < 27 else TRAIN
+        rows.add(item["text"], item["text"], item.get("lang", "und"), OWN, split, target, weight)
+
+
+def load(root: Path, include_research: bool = False, smoke: bool = False, own: Path | None = None) -> Rows:
+    """All permitted rows. `smoke` keeps a few hundred; `own` adds a brand's own."""
     rows = Rows()
     _authored(rows, root / "authored", 60 if smoke else None)
     cards = json.loads((root / "manifest.json").read_text(encoding="utf-8"))["datasets"]
     for card in cards:
         if card["name"] in SOURCES and permitted(card, include_research):
             _public(rows, root / card["file"], card["name"], 12 if smoke else None)
+    _functional(rows, smoke)
+    if own:
+        _own(rows, own)
     rows.text = normalize_all(rows.raw)
     seen, keep = set(), []
     for index in sorted(range(len(rows.text)), key=lambda i: (-rows.split[i], i)):
@@ -117,14 +144,14 @@ def hard_known(rows: Rows) -> np.ndarray:
     return rows.weight >= 0.999
 
 
-def augmented(rows: Rows, indices: np.ndarray, seed: int) -> tuple[list, np.ndarray]:
-    """Obfuscated copies of training rows, harmful ones more often: texts and the rows they come from."""
+def augmented(rows: Rows, indices: np.ndarray, seed: int, harmful: float = 0.15) -> tuple[list, np.ndarray]:
+    """Obfuscated copies of training rows, a share `harmful` of spam and hate: texts and the rows they come from."""
     rng = random.Random(seed)
     spam, hate = INDEX["spam"], INDEX["hate"]
     texts, origin = [], []
     for index in indices:
         certain = rows.target[index] * rows.weight[index] >= 0.99
-        share = (0.15 if certain[spam] or certain[hate] else 0.05) + (0.1 if rows.source[index] == AUTHORED else 0.0)
+        share = (harmful if certain[spam] or certain[hate] else 0.05) + (0.1 if rows.source[index] == AUTHORED else 0.0)
         if rng.random() < share:
             texts.append(obfuscate(rows.raw[index], rng))
             origin.append(index)
@@ -136,10 +163,10 @@ def epoch_indices(source: np.ndarray, rng: np.random.Generator, authored_times: 
     parts = []
     for name in np.unique(source):
         at = np.flatnonzero(source == name)
-        if name == AUTHORED:
+        if name in (AUTHORED, OWN):
             parts.append(np.tile(at, authored_times))
         else:
-            cap = SOURCES[name].cap
+            cap = source_of(name).cap
             parts.append(rng.choice(at, cap, replace=False) if len(at) > cap else at)
     order = np.concatenate(parts)
     rng.shuffle(order)
@@ -148,5 +175,5 @@ def epoch_indices(source: np.ndarray, rng: np.random.Generator, authored_times: 
 
 def row_weights(rows: Rows) -> np.ndarray:
     """Label weights with each source's own weight applied."""
-    scale = np.array([1.0 if s == AUTHORED else SOURCES[s].weight for s in rows.source], dtype=np.float32)
+    scale = np.array([1.0 if s == AUTHORED else source_of(s).weight for s in rows.source], dtype=np.float32)
     return rows.weight * scale[:, None]

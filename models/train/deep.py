@@ -1,6 +1,7 @@
 """The deep model: MiniLM fine-tuned on the same rows, exported with int8 matrix products."""
 
 import math
+import shutil
 import time
 import unicodedata
 from collections import Counter
@@ -12,7 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import minilm, wordpiece
-from .data import AUTHORED, TRAIN, VALIDATION, Rows, augmented, row_weights
+from .data import AUTHORED, OWN, TRAIN, VALIDATION, Rows, augmented, row_weights
+from .functional import PREFIX
 from .labels import HEADLINE, INDEX, LABELS
 from .metrics import auc
 from .screen import Packed
@@ -34,6 +36,13 @@ class Plan:
     authored_weight: float = 2.0
     rate: float = 1.5e-4
     head_rate: float = 2e-3
+    # The first pass is left here, its rate still high; the second brings it down to nothing.
+    leave_at: int | None = 2000
+    polish_share: float = 0.12
+    polish_authored_times: float = 2.0
+    polish_rate: float = 8e-5
+    polish_head_rate: float = 8e-4
+    polish_harmful: float = 0.3
     seed: int = 11
 
 
@@ -135,12 +144,27 @@ DRAWS = {
 }
 
 
-def choose(source: np.ndarray, plan: Plan, rng) -> np.ndarray:
-    """Rows of the one pass, well mixed: whole rounds of a set first, then a draw from it."""
+# The second pass: a share of the draws above, more of what is short and clear, and every functional row.
+POLISH = {"dynahate": 10000, "hatemoji_build": 2500, "sms_spam": 2500, "youtube_spam": 1400, "smishing": 400}
+
+
+def drawn(name: str, size: int, plan: Plan, polish: bool) -> float:
+    """How many rows of a set one pass draws; a brand's own labels count as authored ones."""
+    if name in (AUTHORED, OWN):
+        return size * (plan.polish_authored_times if polish else plan.authored_times)
+    if name.startswith(PREFIX):
+        return size if polish else 0
+    if polish:
+        return POLISH.get(name, plan.polish_share * DRAWS.get(name, 0))
+    return DRAWS.get(name, 0)
+
+
+def choose(source: np.ndarray, plan: Plan, rng, polish: bool = False) -> np.ndarray:
+    """Rows of one pass, well mixed: whole rounds of a set first, then a draw from it."""
     parts = []
     for name in np.unique(source):
         at = np.flatnonzero(source == name)
-        wanted = int(plan.share * (plan.authored_times * len(at) if name == AUTHORED else DRAWS.get(str(name), 0)))
+        wanted = int(plan.share * drawn(str(name), len(at), plan, polish))
         rounds, rest = divmod(wanted, len(at))
         parts += [at] * rounds + [rng.choice(at, rest, replace=False)]
     order = np.concatenate(parts)
@@ -157,33 +181,57 @@ def logits_of(net: Deep, packed: Packed, budget: int = 4096) -> np.ndarray:
     return out
 
 
+class Pool:
+    """Training rows with obfuscated copies, and the steps of one pass over a draw from them."""
+
+    def __init__(self, rows: Rows, tokenizer, plan: Plan, rng, polish: bool):
+        index = np.flatnonzero((rows.split == TRAIN) & np.isin(rows.lang, plan.languages))
+        extra, origin = augmented(rows, index, plan.seed + polish, plan.polish_harmful if polish else 0.15)
+        texts = [rows.text[i] for i in index] + extra
+        index = np.concatenate([index, origin])
+        self.target, self.weight = rows.target[index], row_weights(rows)[index]
+        self.weight[np.isin(rows.source[index], (AUTHORED, OWN))] *= plan.authored_weight
+        order = choose(rows.source[index], plan, rng, polish)
+        self.unique, back = np.unique(order, return_inverse=True)
+        self.packed = pack(tokenizer, [texts[i] for i in self.unique], plan.limit)
+        self.steps = steps_of(back, self.packed.length, plan.tokens_a_step, rng)
+        self.size = f"{len(order)} rows, {self.packed.length[back].sum() / 1e6:.2f} M tokens, {len(self.steps)} steps"
+
+
 def tune(rows: Rows, plan: Plan, work, log) -> tuple:
-    """Fine-tunes with checkpoints; a second call goes on from the last one."""
+    """Both passes, with checkpoints; a second call goes on from the last one."""
     torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
     vocab, table = vocabulary(rows, plan)
     tokenizer = wordpiece.blank(vocab)
     log(f"{len(vocab)} pieces")
-    index = np.flatnonzero((rows.split == TRAIN) & np.isin(rows.lang, plan.languages))
-    extra, origin = augmented(rows, index, plan.seed)
-    texts = [rows.text[i] for i in index] + extra
-    index = np.concatenate([index, origin])
-    source, target = rows.source[index], rows.target[index]
-    weight = row_weights(rows)[index]
-    weight[source == AUTHORED] *= plan.authored_weight
-    order = choose(source, plan, rng)
-    unique, back = np.unique(order, return_inverse=True)
-    packed = pack(tokenizer, [texts[i] for i in unique], plan.limit)
-    steps = steps_of(back, packed.length, plan.tokens_a_step, rng)
-    log(f"{len(order)} rows, {packed.length[back].sum() / 1e6:.2f} M tokens, {len(steps)} steps")
+    net = Deep(table, plan.frozen_layers)
     watch = np.flatnonzero((rows.split == VALIDATION) & (rows.source == AUTHORED))
     watched = pack(tokenizer, [rows.text[i] for i in watch], plan.limit)
-    net = Deep(table, plan.frozen_layers)
+
+    def progress():
+        p = logits_of(net, watched)
+        log("authored validation AUC " + " ".join(
+            f"{label} {auc(rows.target[watch][:, INDEX[label]], p[:, INDEX[label]]):.3f}" for label in HEADLINE))
+
+    first, second = work / "deep.pt", work / "polish.pt"
+    if not second.exists():
+        pool = Pool(rows, tokenizer, plan, rng, polish=False)
+        one_pass(net, pool, (plan.rate, plan.head_rate), first, plan.leave_at, log, progress)
+    pool = Pool(rows, tokenizer, plan, np.random.default_rng(plan.seed + 1), polish=True)
+    one_pass(net, pool, (plan.polish_rate, plan.polish_head_rate), second, None, log, progress)
+    return net.eval(), tokenizer
+
+
+def one_pass(net: Deep, pool: Pool, rates: tuple, checkpoint, leave_at: int | None, log, progress):
+    """Runs the steps: the rate rises for a short while and falls to nothing at the last."""
+    target, weight, packed, steps = pool.target, pool.weight, pool.packed, pool.steps
+    log(pool.size)
     fast = list(net.head.parameters())
     slow = [p for p in net.parameters() if p.requires_grad and not any(p is f for f in fast)]
-    optimizer = torch.optim.AdamW([{"params": slow, "peak": plan.rate}, {"params": fast, "peak": plan.head_rate}],
+    optimizer = torch.optim.AdamW([{"params": slow, "peak": rates[0]}, {"params": fast, "peak": rates[1]}],
                                   weight_decay=0.01)
-    checkpoint, done = work / "deep.pt", 0
+    done, last = 0, min(leave_at or len(steps), len(steps))
     if checkpoint.exists():
         state = torch.load(checkpoint)
         net.load_state_dict(state["net"])
@@ -191,14 +239,14 @@ def tune(rows: Rows, plan: Plan, work, log) -> tuple:
         done = state["done"]
         log(f"going on from step {done}")
     losses, began, tokens = [], time.time(), 0
-    for step in range(done, len(steps)):
+    for step in range(done, last):
         net.train()
         share = min(1.0, (step + 1) / (0.06 * len(steps))) * max(0.01, 1 - step / len(steps))
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * share
+        for group, peak in zip(optimizer.param_groups, rates):
+            group["lr"] = peak * share
         at = steps[step]
         logits = net(packed.batch(at))
-        rows_at = unique[at]
+        rows_at = pool.unique[at]
         goal, w = torch.from_numpy(target[rows_at]), torch.from_numpy(weight[rows_at])
         loss = (F.binary_cross_entropy_with_logits(logits, goal, reduction="none") * w).sum() / len(at)
         optimizer.zero_grad(set_to_none=True)
@@ -209,13 +257,10 @@ def tune(rows: Rows, plan: Plan, work, log) -> tuple:
         tokens += int(packed.length[at].sum())
         if (step + 1) % 50 == 0:
             log(f"step {step + 1}/{len(steps)} loss {np.mean(losses[-50:]):.4f} {tokens / (time.time() - began):.0f} tokens/s")
-        if (step + 1) % 200 == 0 or step + 1 == len(steps):
+        if (step + 1) % 200 == 0 or step + 1 == last:
             torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "done": step + 1}, checkpoint)
-        if (step + 1) % 500 == 0 or step + 1 == len(steps):
-            p = logits_of(net, watched)
-            log("authored validation AUC " + " ".join(
-                f"{label} {auc(rows.target[watch][:, INDEX[label]], p[:, INDEX[label]]):.3f}" for label in HEADLINE))
-    return net.eval(), tokenizer
+        if (step + 1) % 500 == 0 or step + 1 == last:
+            progress()
 
 
 class Ranges:
@@ -329,10 +374,13 @@ def export(net: Deep, path, scales: dict | None, bits: int = 7):
 
 def run(args, rows: Rows, finish, log):
     """The whole way: tune, export, calibrate. Measured on at most 200 held-out rows of each public set."""
-    plan = Plan()
+    plan, work = Plan(), args.work
     if args.smoke:
-        plan.new_words, plan.share = 50, 0.001
-    net, tokenizer = tune(rows, plan, args.work, log)
+        plan = Plan(new_words=50, share=0.001, polish_share=0.05, limit=24)
+        work = args.work / "smoke"
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    net, tokenizer = tune(rows, plan, work, log)
     args.out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(args.out / "tokenizer.json"))
     index = np.flatnonzero((rows.split == TRAIN) & np.isin(rows.lang, plan.languages))

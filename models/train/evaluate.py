@@ -2,30 +2,35 @@
 
 import numpy as np
 
-from .data import AUTHORED, TEST, VALIDATION, Rows, hard_known
+from .data import AUTHORED, OWN, TEST, VALIDATION, Rows, hard_known
+from .functional import PREFIX
 from .labels import INDEX, LABELS
 from .metrics import auc, best_threshold, headline, markdown, platt, sigmoid, table
 
-# Public rows join the calibration of these labels, since authored rows hold none or few positives.
-PUBLIC_CALIBRATION = {"hate": 1.0}
+# What calibrates a label beside authored validation rows, and how heavily against them: authored rows hold no hate,
+# so public sets and the functional texts carry that label.
+SHARES = {"hate": {"authored": 0.3, "public": 1.0, "functional": 1.0}}
+
+
+def kind_of(source: np.ndarray) -> np.ndarray:
+    return np.array(["functional" if s.startswith(PREFIX) else "authored" if s in (AUTHORED, OWN) else "public" for s in source])
 
 
 def calibrate(rows: Rows, split: np.ndarray, logits: np.ndarray, index: np.ndarray, slot: int = VALIDATION):
-    """Platt scale and bias, and the best threshold, for each label on authored validation rows (hate: public ones too)."""
-    known, target = hard_known(rows)[index], rows.target[index]
-    own = (split == slot) & (rows.source[index] == AUTHORED)
+    """Platt scale and bias, and the best threshold, for each label, from validation rows."""
+    known, target, kind = hard_known(rows)[index], rows.target[index], kind_of(rows.source[index])
     scale, bias, thresholds = [], [], []
     for i, label in enumerate(LABELS):
-        use, weight = own & known[:, i], None
-        if label in PUBLIC_CALIBRATION:
-            public = (split == slot) & (rows.source[index] != AUTHORED) & known[:, i]
-            use = use | public
-            weight = np.where(own[use], public.sum() / max(1, own.sum()) * PUBLIC_CALIBRATION[label], 1.0)
-        a, b = platt(logits[use, i], target[use, i], weight)
+        weight = np.zeros(len(index))
+        for name, share in SHARES.get(label, {"authored": 1.0}).items():
+            at = (split == slot) & known[:, i] & (kind == name)
+            weight[at] = 1.0 if label not in SHARES else share * 1000 / max(1, at.sum())
+        use = weight > 0
+        a, b = platt(logits[use, i], target[use, i], weight[use])
         p = sigmoid(a * logits[use, i] + b)
         scale.append(a)
         bias.append(b)
-        thresholds.append(best_threshold(target[use, i], p))
+        thresholds.append(best_threshold(target[use, i], p, weight[use]))
     return np.array(scale), np.array(bias), np.array(thresholds)
 
 
@@ -55,7 +60,7 @@ def report(rows: Rows, index: np.ndarray, p: np.ndarray, thresholds: np.ndarray)
               "| set | label | rows | positives | precision | recall | F1 | AUC | flagged among 0 |",
               "| --- | --- |" + " ---: |" * 7]
     for name in np.unique(source[held]):
-        if name == AUTHORED:
+        if name == AUTHORED or name.startswith(PREFIX):
             continue
         at = held & (source == name)
         for label, row in table(target[at], known[at], p[at], thresholds).items():
@@ -68,7 +73,7 @@ def report(rows: Rows, index: np.ndarray, p: np.ndarray, thresholds: np.ndarray)
     both = []
     for name in np.unique(source[held]):
         at = held & (source == name) & known[:, INDEX["hate"]]
-        if name != AUTHORED and 20 <= at.sum() and 10 <= target[at, INDEX["hate"]].sum() < at.sum() - 10:
+        if kind_of(np.array([name]))[0] == "public" and 20 <= at.sum() and 10 <= target[at, INDEX["hate"]].sum() < at.sum() - 10:
             both.append(auc(target[at, INDEX["hate"]], p[at, INDEX["hate"]]))
     figures["hate_auc"] = float(np.mean(both)) if both else float("nan")
     parts += ["", f"Mean AUC of `hate` over the public sets that hold both classes: **{figures['hate_auc']:.3f}**.", ""]

@@ -39,15 +39,15 @@ def platt(logits, target, weight=None, rounds: int = 100) -> tuple[float, float]
     return float(max(beta[0], 1e-3)), float(beta[1])
 
 
-def f1(target, said) -> float:
-    hit = float((target * said).sum())
-    return 2 * hit / max(1e-9, target.sum() + said.sum())
+def f1(target, said, weight=1.0) -> float:
+    hit = float((weight * target * said).sum())
+    return 2 * hit / max(1e-9, float((weight * target).sum() + (weight * said).sum()))
 
 
-def best_threshold(target, p) -> float:
+def best_threshold(target, p, weight=1.0) -> float:
     """The threshold with the highest F1, taken from the middle of its plateau's neighbours."""
     grid = np.arange(0.10, 0.91, 0.01)
-    scores = np.array([f1(target, p >= t) for t in grid])
+    scores = np.array([f1(target, p >= t, weight) for t in grid])
     smooth = np.convolve(np.pad(scores, 3, mode="edge"), np.ones(7) / 7, mode="valid")
     return float(round(grid[int(smooth.argmax())], 2))
 

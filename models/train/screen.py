@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .data import AUTHORED, TRAIN, Rows, augmented, epoch_indices, row_weights
+from .data import AUTHORED, OWN, TRAIN, Rows, augmented, epoch_indices, row_weights
 from .labels import LABELS
 from .wordpiece import PAD, encode
 
@@ -27,6 +27,7 @@ class Shape:
     rate: float = 2e-3
     authored_times: int = 4
     authored_weight: float = 2.0
+    taught_weight: float = 0.5
     token_dropout: float = 0.1
     dropout: float = 0.2
     seed: int = 5
@@ -87,15 +88,50 @@ def batches(order, length, size, rng):
     return out
 
 
-def training_set(rows: Rows, tokenizer, shape: Shape):
-    """Training rows and their obfuscated copies: packed ids, targets, weights, source names."""
+def taught(rows: Rows, folder, work, log, most: int = 6000) -> np.ndarray:
+    """What `deep` thinks of training rows (probabilities; NaN where it was not asked), kept in the work folder.
+
+    It is asked about at most `most` rows of a set, in the languages that it was tuned on.
+    """
+    from .bundle import Model, sha256
+    from .deep import Plan
+
+    model = Model(folder, torch.get_num_threads())
+    cache = work / f"taught-{sha256(folder / 'model.onnx')[:12]}-{len(rows.text)}.npy"
+    if cache.exists():
+        return np.load(cache)
+    out = np.full((len(rows.text), len(LABELS)), np.nan, np.float32)
+    rng = np.random.default_rng(6)
+    asked = np.flatnonzero((rows.split == TRAIN) & np.isin(rows.lang, Plan.languages))
+    parts = [asked[rows.source[asked] == name] for name in np.unique(rows.source[asked])]
+    asked = np.concatenate([rng.choice(at, most, replace=False) if len(at) > most else at for at in parts])
+    # The first window is enough here; long texts are costly.
+    for begin in range(0, len(asked), 8192):
+        at = asked[begin : begin + 8192]
+        out[at] = model.scores([rows.text[i][:300] for i in at])
+        log(f"deep was asked about {begin + len(at)} of {len(asked)} rows")
+    np.save(cache, out)
+    return out
+
+
+def training_set(rows: Rows, tokenizer, shape: Shape, soft: np.ndarray | None = None):
+    """Training rows and their obfuscated copies: packed ids, targets, weights, source names.
+
+    Cross-entropy is linear in its target: what a teacher thinks is mixed into target and weight.
+    """
     index = np.flatnonzero(rows.split == TRAIN)
     extra, origin = augmented(rows, index, shape.seed)
     ids, starts = encode(tokenizer, [rows.text[i] for i in index] + extra)
     index = np.concatenate([index, origin])
-    weight = row_weights(rows)[index]
-    weight[rows.source[index] == AUTHORED] *= shape.authored_weight
-    return Packed(ids, starts), rows.target[index], weight, rows.source[index]
+    target, weight = rows.target[index], row_weights(rows)[index]
+    weight[np.isin(rows.source[index], (AUTHORED, OWN))] *= shape.authored_weight
+    if soft is not None:
+        soft = soft[index]
+        share = np.where(np.isnan(soft), 0.0, shape.taught_weight).astype(np.float32)
+        total = weight + share
+        target = np.where(total > 0, (weight * target + share * np.nan_to_num(soft)) / np.maximum(total, 1e-9), 0.0)
+        weight, target = total, target.astype(np.float32)
+    return Packed(ids, starts), target, weight, rows.source[index]
 
 
 def fit(net: Screen, data, shape: Shape, log=print, watch=None):

@@ -67,3 +67,8 @@ def permitted(card: dict, include_research: bool) -> bool:
     if include_research or card["commercial_ok"].startswith("yes"):
         return True
     return card["commercial_ok"] == "unclear" and card["name"] in OFFERED
+
+
+def source_of(name: str) -> Source:
+    """How a set is used; functional texts and a brand's own rows decide their labels themselves."""
+    return SOURCES.get(name) or Source("written")

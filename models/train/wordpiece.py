@@ -7,6 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from .data import AUTHORED, Rows
+from .functional import PREFIX
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD = 0
@@ -38,9 +39,11 @@ def blank(vocab: dict) -> Tokenizer:
 
 
 def _corpus(rows: Rows, seed: int):
-    """Texts for the trainer: authored rows often, each public set at most 12,000 rows."""
+    """Texts for the trainer: authored rows often, each public set at most 12,000 rows; no functional ones (few frames)."""
     rng = np.random.default_rng(seed)
     for name in np.unique(rows.source):
+        if name.startswith(PREFIX):
+            continue
         at = np.flatnonzero((rows.source == name) & (rows.split == 0))
         if name == AUTHORED:
             at = np.tile(at, 8)
