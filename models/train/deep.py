@@ -37,11 +37,11 @@ class Plan:
     rate: float = 1.5e-4
     head_rate: float = 2e-3
     # The first pass is left here, its rate still high; the second brings it down to nothing.
-    leave_at: int | None = 2000
+    leave_at: int | None = 3200
     polish_share: float = 0.12
     polish_authored_times: float = 2.0
-    polish_rate: float = 8e-5
-    polish_head_rate: float = 8e-4
+    polish_rate: float = 7e-5
+    polish_head_rate: float = 7e-4
     polish_harmful: float = 0.3
     seed: int = 11
 
