@@ -75,6 +75,12 @@ impl Probability {
         self.0
     }
 
+    /// In ten-thousandths, rounded: more would claim a precision that no model has.
+    pub(crate) fn ten_thousandths(self) -> u16 {
+        // The cast cuts off, so that half is added: faster than rounding, and the same from 0 to 1.
+        (self.0 * 10_000.0 + 0.5) as u16
+    }
+
     /// Whether it reaches `threshold`.
     #[must_use]
     pub fn reaches(self, threshold: Threshold) -> bool {
@@ -82,12 +88,10 @@ impl Probability {
     }
 }
 
-/// Written with at most four decimals: more would claim a precision that no model has.
+/// Written with at most four decimals.
 impl Serialize for Probability {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The cast cuts off, so that half is added: faster than rounding, and the same from 0 to 1.
-        let tenthousandths = (self.0 * 10_000.0 + 0.5) as u16;
-        serializer.serialize_f32(f32::from(tenthousandths) / 10_000.0)
+        serializer.serialize_f32(f32::from(self.ten_thousandths()) / 10_000.0)
     }
 }
 
@@ -115,6 +119,12 @@ impl Threshold {
     #[must_use]
     pub const fn get(self) -> f32 {
         self.0.get()
+    }
+}
+
+impl From<Threshold> for Probability {
+    fn from(threshold: Threshold) -> Self {
+        threshold.0
     }
 }
 

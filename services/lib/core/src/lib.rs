@@ -8,6 +8,7 @@ pub mod decide;
 pub mod decode;
 pub mod event;
 pub mod ids;
+mod json;
 pub mod labels;
 pub mod names;
 pub mod normalize;

@@ -6,7 +6,7 @@ use crate::{
     event::Event,
     labels::Label,
     names::{Set, closed_names},
-    verdict::{Verdict, write_json},
+    verdict::Verdict,
 };
 
 closed_names! {
@@ -48,12 +48,7 @@ pub fn routes(verdict: &Verdict<'_>) -> Routes {
 
 /// Appends an event's own fields with the verdict beside them under `verdict`, as one JSON object.
 pub fn write_routed_json(event: &Event<'_>, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
-    write_json(event, out);
-    // Opens the object again. It has fields before the comma: an event always has an id.
-    out.pop();
-    out.extend_from_slice(b",\"verdict\":");
-    write_json(verdict, out);
-    out.push(b'}');
+    crate::json::write_routed(event, verdict, out);
 }
 
 /// What the escalation service reads: a case to open, or one to close because its message is gone.
@@ -83,6 +78,6 @@ impl<'a, 'v> Escalation<'a, 'v> {
 
     /// Appends it as one JSON object.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        write_json(self, out);
+        crate::json::write_escalation(self, out);
     }
 }

@@ -180,14 +180,8 @@ pub struct Verdict<'a> {
 impl Verdict<'_> {
     /// Appends it as one JSON object.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        write_json(self, out);
+        crate::json::write_verdict(self, out);
     }
-}
-
-/// Appends `value` as JSON.
-pub(crate) fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, value)
-        .expect("memory takes every byte, and no type here refuses to be written");
 }
 
 fn as_list<S: Serializer>(

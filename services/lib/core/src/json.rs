@@ -1,0 +1,247 @@
+//! JSON written by hand: verdicts are most of what a lane writes, and serde writes them in thrice
+//! the time. The types' own `Serialize` says what must come out; a test compares the two.
+
+use crate::{
+    event::{Author, Event},
+    labels::Probability,
+    route::Escalation,
+    verdict::{Reason, Verdict},
+};
+
+/// What one record takes at most, usually: memory is asked for once.
+const USUAL_BYTES: usize = 1_536;
+
+/// Appends to a buffer.
+struct Json<'o>(&'o mut Vec<u8>);
+
+impl Json<'_> {
+    /// Names, brackets and commas, as they are.
+    fn raw(&mut self, json: &str) -> &mut Self {
+        self.0.extend_from_slice(json.as_bytes());
+        self
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        self.0.push(b'"');
+        // Without a way out of the loop it looks at many bytes at a time.
+        if text
+            .bytes()
+            .fold(false, |found, byte| found | is_special(byte))
+        {
+            for byte in text.bytes() {
+                self.escaped(byte);
+            }
+        } else {
+            self.0.extend_from_slice(text.as_bytes());
+        }
+        self.0.push(b'"');
+        self
+    }
+
+    fn escaped(&mut self, byte: u8) {
+        let short = match byte {
+            b'"' | b'\\' => byte,
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0x08 => b'b',
+            0x0c => b'f',
+            0..=0x1f => {
+                let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+                self.raw("\\u00");
+                return self.0.extend([digit(byte >> 4), digit(byte & 15)]);
+            }
+            _ => return self.0.push(byte),
+        };
+        self.0.extend([b'\\', short]);
+    }
+
+    fn integer(&mut self, number: impl itoa::Integer) -> &mut Self {
+        self.raw(itoa::Buffer::new().format(number))
+    }
+
+    fn truth(&mut self, value: bool) -> &mut Self {
+        self.raw(if value { "true" } else { "false" })
+    }
+
+    fn probability(&mut self, probability: Probability) -> &mut Self {
+        let number = probability.ten_thousandths();
+        if number.is_multiple_of(10_000) {
+            return self.raw(if number == 0 { "0.0" } else { "1.0" });
+        }
+        let digit = |of: u16| b'0' + (number / of % 10) as u8;
+        let digits = [digit(1_000), digit(100), digit(10), digit(1)];
+        let zeros = digits.iter().rev().take_while(|d| **d == b'0').count();
+        self.raw("0.");
+        self.0.extend_from_slice(&digits[..4 - zeros]);
+        self
+    }
+
+    /// A list, each of whose items `write` appends.
+    fn list<T>(&mut self, items: impl Iterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
+        self.0.push(b'[');
+        for (index, item) in items.enumerate() {
+            if index > 0 {
+                self.0.push(b',');
+            }
+            write(self, item);
+        }
+        self.0.push(b']');
+    }
+
+    /// A field that may be missing. `name` comes with what stands around it.
+    fn optional(&mut self, name: &str, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.raw(name).text(text),
+            None => self,
+        }
+    }
+
+    fn reason(&mut self, reason: &Reason<'_>) {
+        self.raw("{\"code\":").text(reason.code);
+        if let Some(label) = reason.label {
+            self.raw(",\"label\":\"").raw(label.as_str()).raw("\"");
+        }
+        if let Some(score) = reason.score {
+            self.raw(",\"score\":").probability(score);
+        }
+        if let Some(threshold) = reason.threshold {
+            self.raw(",\"threshold\":").probability(threshold.into());
+        }
+        self.raw("}");
+    }
+
+    fn verdict(&mut self, verdict: &Verdict<'_>) {
+        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id = verdict.id.0.hyphenated().encode_lower(&mut id);
+        self.raw("{\"id\":\"").raw(id);
+        self.raw("\",\"event_id\":").text(verdict.event_id);
+        self.raw(",\"kind\":\"").raw(verdict.kind.as_str());
+        self.raw("\"");
+        self.optional(",\"brand\":", verdict.brand);
+        self.optional(",\"platform\":", verdict.platform);
+        let channel = verdict.channel.map(|channel| channel.as_str());
+        self.optional(",\"channel\":", channel);
+        self.optional(",\"conversation_id\":", verdict.conversation_id);
+        if let Some(time) = verdict.event_time_ms {
+            self.raw(",\"event_time\":").integer(time);
+        }
+        self.raw(",\"action\":\"").raw(verdict.action.as_str());
+        self.raw("\",\"withdrawn\":").truth(verdict.withdrawn);
+        self.raw(",\"labels\":");
+        self.list(verdict.labels.iter(), |json, label| {
+            json.raw("\"").raw(label.as_str()).raw("\"");
+        });
+        if let Some(scores) = &verdict.scores {
+            let mut before = ",\"scores\":{\"";
+            for (label, score) in scores.iter() {
+                self.raw(before).raw(label.as_str());
+                self.raw("\":").probability(score);
+                before = ",\"";
+            }
+            self.raw("}");
+        }
+        self.raw(",\"reasons\":");
+        self.list(verdict.reasons.iter(), Self::reason);
+        self.raw(",\"text_flags\":");
+        self.list(verdict.text_flags.iter(), |json, flag| {
+            json.raw("\"").raw(flag.as_str()).raw("\"");
+        });
+        self.raw(",\"clock_ahead\":").truth(verdict.clock_ahead);
+        if let Some(review) = &verdict.review {
+            self.raw(",\"review\":{\"queue\":").text(review.queue);
+            self.raw(",\"priority\":\"").raw(review.priority.as_str());
+            self.raw("\",\"due_at\":").integer(review.due_at_ms);
+            self.raw("}");
+        }
+        self.raw(",\"tier\":\"").raw(verdict.tier.as_str());
+        self.raw("\",\"windows\":").integer(verdict.windows);
+        self.optional(",\"model_version\":", verdict.model_version);
+        self.raw(",\"policy_version\":")
+            .text(verdict.policy_version);
+        let source = verdict.source;
+        self.raw(",\"source\":{\"topic\":").text(source.topic);
+        self.raw(",\"partition\":").integer(source.partition);
+        self.raw(",\"offset\":").integer(source.offset);
+        self.raw("}}");
+    }
+
+    fn author(&mut self, author: &Author<'_>) {
+        self.raw(",\"author\":{");
+        let start = self.0.len();
+        self.optional("\"id\":", author.id.as_deref());
+        let comma = |json: &mut Self| {
+            if json.0.len() > start {
+                json.0.push(b',');
+            }
+        };
+        if let Some(name) = &author.name {
+            comma(self);
+            self.raw("\"name\":").text(name);
+        }
+        if let Some(followers) = author.followers {
+            comma(self);
+            self.raw("\"followers\":").integer(followers);
+        }
+        comma(self);
+        self.raw("\"is_creator\":").truth(author.is_creator);
+        self.raw("}");
+    }
+
+    /// All of an event but the bracket that closes it.
+    fn open_event(&mut self, event: &Event<'_>) {
+        self.raw("{\"id\":").text(event.id.as_str());
+        self.raw(",\"kind\":\"").raw(event.kind.as_str());
+        self.raw("\",\"platform\":").text(&event.platform);
+        self.raw(",\"brand\":").text(event.brand.as_str());
+        self.raw(",\"channel\":\"").raw(event.channel.as_str());
+        self.raw("\"");
+        self.optional(",\"conversation_id\":", event.conversation_id.as_deref());
+        self.optional(",\"parent_id\":", event.parent_id.as_deref());
+        self.optional(",\"post_id\":", event.post_id.as_deref());
+        self.author(&event.author);
+        self.raw(",\"text\":").text(&event.text);
+        self.optional(",\"lang\":", event.lang.as_deref());
+        self.raw(",\"created_at\":").integer(event.created_at_ms);
+        if !event.context.is_empty() {
+            let mut before = ",\"context\":{";
+            for (name, value) in &event.context {
+                self.raw(before).text(name).raw(":").text(value);
+                before = ",";
+            }
+            self.raw("}");
+        }
+    }
+}
+
+/// Appends a verdict.
+pub(crate) fn write_verdict(verdict: &Verdict<'_>, out: &mut Vec<u8>) {
+    out.reserve(USUAL_BYTES);
+    Json(out).verdict(verdict);
+}
+
+/// Appends an event's own fields with the verdict beside them.
+pub(crate) fn write_routed(event: &Event<'_>, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
+    out.reserve(USUAL_BYTES + event.text.len());
+    let mut json = Json(out);
+    json.open_event(event);
+    json.raw(",\"verdict\":").verdict(verdict);
+    json.raw("}");
+}
+
+/// Appends an escalation.
+pub(crate) fn write_escalation(escalation: &Escalation<'_, '_>, out: &mut Vec<u8>) {
+    out.reserve(USUAL_BYTES);
+    let mut json = Json(out);
+    json.raw("{\"withdrawn\":").truth(escalation.withdrawn);
+    if let Some(event) = escalation.event {
+        json.raw(",\"event\":").open_event(event);
+        json.raw("}");
+    }
+    json.raw(",\"verdict\":").verdict(escalation.verdict);
+    json.raw("}");
+}
+
+#[cfg(test)]
+mod tests;
