@@ -10,7 +10,7 @@ use serde::{
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},
 };
 
-use super::{Fields, Rejection, RejectionReason, time};
+use super::{Fields, Rejection, RejectionReason, fast, time};
 use crate::event::{Author, MAX_CONTEXT_ENTRIES, MAX_NESTING};
 
 /// What the outermost object is.
@@ -23,6 +23,17 @@ pub(super) enum Shape {
 
 /// Reads a whole payload.
 pub(super) fn read(body: &[u8], shape: Shape) -> Result<Fields<'_>, Rejection> {
+    if matches!(shape, Shape::Event)
+        && let Ok(text) = std::str::from_utf8(body)
+        && let Some(fields) = fast::read(text)
+    {
+        return Ok(fields);
+    }
+    read_thoroughly(body, shape)
+}
+
+/// Reads any payload, and says what is wrong with one that is no event.
+pub(super) fn read_thoroughly(body: &[u8], shape: Shape) -> Result<Fields<'_>, Rejection> {
     check_nesting(body)?;
     let text = std::str::from_utf8(body).map_err(|error| {
         let detail = format!("not UTF-8 from byte {}", error.valid_up_to());

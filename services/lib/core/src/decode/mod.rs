@@ -3,6 +3,7 @@
 //! A payload that can't be read is a [`Rejection`] with a reason, never a panic. Unknown fields are
 //! ignored, and a missing optional is no error.
 
+mod fast;
 mod fields;
 mod framing;
 mod json;
