@@ -13,10 +13,10 @@ const EMAIL: &str = "user@email";
 /// Notices disguises.
 pub(super) fn detect(text: &str, flags: &mut Set<TextFlag>) {
     let bytes = text.as_bytes();
-    if has_leetspeak(bytes) {
+    if may_have_leetspeak(bytes) && has_leetspeak(bytes) {
         flags.insert(TextFlag::Leetspeak);
     }
-    if has_spelled_word(bytes) {
+    if may_have_spelled_word(bytes) && has_spelled_word(bytes) {
         flags.insert(TextFlag::SpacedLetters);
     }
 }
@@ -34,6 +34,25 @@ fn letter(byte: u8) -> Option<char> {
         _ => return None,
     };
     Some(letter)
+}
+
+/// Whether there is a stand-in after a letter. Like the next one, a loop without a way out: it looks
+/// at many bytes at a time.
+fn may_have_leetspeak(bytes: &[u8]) -> bool {
+    let pairs = bytes.iter().zip(bytes.iter().skip(1));
+    pairs.fold(false, |found, (before, byte)| {
+        let stands_in = matches!(byte, b'0' | b'1' | b'!' | b'|' | b'3' | b'4' | b'@')
+            | matches!(byte, b'5' | b'$' | b'7' | b'8');
+        found | (stands_in & before.is_ascii_alphabetic())
+    })
+}
+
+/// Whether a sign stands two bytes after its like.
+fn may_have_spelled_word(bytes: &[u8]) -> bool {
+    let pairs = bytes.iter().zip(bytes.iter().skip(2));
+    pairs.fold(false, |found, (before, byte)| {
+        found | ((before == byte) & !byte.is_ascii_alphanumeric())
+    })
 }
 
 /// Whether a stand-in has letters on both sides: `v1agra`, but neither `mp3` nor `2nd`.

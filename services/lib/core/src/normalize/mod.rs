@@ -167,22 +167,28 @@ fn is_invisible(c: char) -> bool {
 fn squeeze(text: &str, flags: &mut Set<TextFlag>) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut last, mut count) = (' ', 0);
-    for c in text.chars() {
-        if c.is_whitespace() {
-            if last != ' ' {
-                out.push(' ');
-            }
+    // What stays as it is is copied in stretches, of which this one is not copied yet.
+    let mut stretch = 0;
+    for (at, c) in text.char_indices() {
+        let (stays, becomes) = if c.is_whitespace() {
+            let is_first = last != ' ';
             (last, count) = (' ', 0);
-            continue;
-        }
-        count = if c == last { count + 1 } else { 1 };
-        last = c;
-        if count <= MAX_REPEAT {
-            out.push(c);
+            (is_first && c == ' ', is_first.then_some(' '))
         } else {
-            flags.insert(TextFlag::Repeats);
+            count = if c == last { count + 1 } else { 1 };
+            last = c;
+            (count <= MAX_REPEAT, None)
+        };
+        if !stays {
+            out.push_str(&text[stretch..at]);
+            out.extend(becomes);
+            stretch = at + c.len_utf8();
+            if count > MAX_REPEAT {
+                flags.insert(TextFlag::Repeats);
+            }
         }
     }
+    out.push_str(&text[stretch..]);
     out.truncate(out.trim_end_matches(' ').len());
     out
 }
