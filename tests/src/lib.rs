@@ -7,6 +7,7 @@
 mod account;
 mod flow;
 mod kafka;
+mod postgres;
 mod records;
 #[cfg(feature = "suite")]
 mod suite;
@@ -15,6 +16,7 @@ mod worker;
 pub use account::{Account, Audit};
 pub use flow::Flow;
 pub use kafka::{Listener, RealKafka, StartError};
+pub use postgres::RealPostgres;
 pub use records::{Isolation, Seen, Topics};
 #[cfg(feature = "suite")]
 pub use suite::{Part, Suite};

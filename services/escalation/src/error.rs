@@ -85,7 +85,7 @@ refusals! {
 }
 
 /// Why the store did not do something.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be done.
     #[error(transparent)]

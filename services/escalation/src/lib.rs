@@ -1,12 +1,16 @@
 //! The review queue: escalations in from Kafka, cases to people over gRPC, decisions back to Kafka.
 
+pub mod audit;
 pub mod auth;
+pub mod calendar;
 pub mod caller;
 pub mod error;
 pub mod filter;
 pub mod life;
 mod limits;
 pub mod metrics;
+pub mod queue;
+pub mod rank;
 pub mod run;
 pub mod server;
 pub mod service;

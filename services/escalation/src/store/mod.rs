@@ -1,6 +1,20 @@
 //! Where cases are kept: one database, SQLite or PostgreSQL, written by one task per process.
 
+mod columns;
+mod database;
+mod flood;
+mod intake;
 mod page;
+mod people;
+mod privacy;
+mod read;
+pub(crate) mod sql;
+mod sweep;
+mod topics;
+mod trail;
+mod unit;
+mod work;
+mod writer;
 
 use std::sync::Arc;
 
@@ -12,7 +26,10 @@ use tokio::sync::watch;
 
 pub use page::{Order, OrderBy, Page, PageToken};
 
-use crate::{Act, Caller, Filter, StoreError, times::DAY};
+use database::Database;
+use writer::Writer;
+
+use crate::{Act, Caller, Filter, StoreError, caller::SYSTEM, times::DAY};
 
 /// Says what time it is: milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -137,13 +154,10 @@ pub struct Swept {
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    newest: watch::Receiver<i64>,
-}
-
-fn not_yet<T>() -> Result<T, StoreError> {
-    Err(StoreError::Unavailable {
-        why: "this build cannot do it yet".to_owned(),
-    })
+    database: Database,
+    writer: Writer,
+    clock: Clock,
+    id: Arc<str>,
 }
 
 impl Store {
@@ -153,14 +167,24 @@ impl Store {
     /// [`StoreError::Unavailable`] if it can't be reached; [`StoreError::Broken`] if a newer
     /// version wrote it.
     pub async fn open(settings: &StoreSettings, clock: Clock) -> Result<Self, StoreError> {
-        let _ = (settings, clock);
-        not_yet()
+        let settings = Arc::new(settings.clone());
+        let database = Database::open(&settings.url, settings.readers).await?;
+        let id = database.identify().await?;
+        let writer = Writer::start(database.clone(), settings, clock.clone());
+        let store = Self {
+            database,
+            writer,
+            clock,
+            id: id.into(),
+        };
+        store.poll_newest().await?;
+        Ok(store)
     }
 
     /// A random name of this database, made with it: another database has another one.
     #[must_use]
     pub fn id(&self) -> &str {
-        ""
+        &self.id
     }
 
     /// Whether the database answers.
@@ -168,11 +192,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn ping(&self) -> Result<(), StoreError> {
-        not_yet()
+        sqlx::query("SELECT 1")
+            .execute(&self.database.readers)
+            .await?;
+        Ok(())
     }
 
     /// Finishes what waits, and closes the database.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.database.readers.close().await;
+        self.database.writer.close().await;
+    }
 
     /// Does something with a case. An empty `etag` is not checked; an empty `request_id` is not
     /// kept.
@@ -187,8 +218,14 @@ impl Store {
         etag: &str,
         request_id: &str,
     ) -> Result<Case, StoreError> {
-        let _ = (caller, case, act, etag, request_id);
-        not_yet()
+        let job = work::ActJob {
+            caller: caller.clone(),
+            case: case.to_owned(),
+            act,
+            etag: etag.to_owned(),
+            request_id: request_id.to_owned(),
+        };
+        self.writer.run(job).await
     }
 
     /// Claims the first case, by rank, that the caller may work; none if there is none. No queues:
@@ -202,8 +239,12 @@ impl Store {
         queues: &[String],
         request_id: &str,
     ) -> Result<Option<Case>, StoreError> {
-        let _ = (caller, queues, request_id);
-        not_yet()
+        let job = work::ClaimNext {
+            caller: caller.clone(),
+            queues: queues.to_vec(),
+            request_id: request_id.to_owned(),
+        };
+        self.writer.run(job).await
     }
 
     /// Opens a case that a person reported, or gives the one that the message has.
@@ -215,8 +256,8 @@ impl Store {
         caller: &Caller,
         request: CreateCaseRequest,
     ) -> Result<Case, StoreError> {
-        let _ = (caller, request);
-        not_yet()
+        let caller = caller.clone();
+        self.writer.run(work::Create { caller, request }).await
     }
 
     /// One case. That an agent saw it is an audit entry, written before this returns.
@@ -224,8 +265,12 @@ impl Store {
     /// # Errors
     /// A refusal, or that the store can't be reached.
     pub async fn get(&self, caller: &Caller, case: &str) -> Result<Case, StoreError> {
-        let _ = (caller, case);
-        not_yet()
+        let mut found = read::one(&self.database.readers, caller, case).await?;
+        let seen = self.show(caller, std::slice::from_mut(&mut found));
+        if let Some(viewed) = seen {
+            self.writer.run(viewed).await?;
+        }
+        Ok(found)
     }
 
     /// One page of cases. That an agent saw them is an audit entry.
@@ -239,8 +284,13 @@ impl Store {
         order: Order,
         page: Page,
     ) -> Result<(Vec<Case>, Option<PageToken>), StoreError> {
-        let _ = (caller, filter, order, page);
-        not_yet()
+        let readers = &self.database.readers;
+        let (mut cases, next) = read::page(readers, caller, filter, order, &page).await?;
+        if let Some(viewed) = self.show(caller, &mut cases) {
+            // Written with the next commit; whoever lists does not wait for it.
+            drop(self.writer.submit(viewed).await?);
+        }
+        Ok((cases, next))
     }
 
     /// How many cases a filter finds.
@@ -248,8 +298,7 @@ impl Store {
     /// # Errors
     /// That the store can't be reached.
     pub async fn count(&self, caller: &Caller, filter: &Filter) -> Result<i64, StoreError> {
-        let _ = (caller, filter);
-        not_yet()
+        read::count(&self.database.readers, caller, filter).await
     }
 
     /// What changed after a number, at most `limit` changes.
@@ -263,15 +312,25 @@ impl Store {
         after: i64,
         limit: usize,
     ) -> Result<Changes, StoreError> {
-        let _ = (caller, filter, after, limit);
-        not_yet()
+        let readers = &self.database.readers;
+        let mut changes = read::changes(readers, caller, filter, after, limit).await?;
+        let mut seen = Vec::new();
+        for change in &mut changes.changes {
+            if read::show(caller, &mut change.case) && change.fits {
+                seen.push(change.case.name.clone());
+            }
+        }
+        if let Some(viewed) = viewed(caller, seen) {
+            drop(self.writer.submit(viewed).await?);
+        }
+        Ok(changes)
     }
 
     /// The newest number that this process wrote or saw: wakes watchers. What other processes
     /// write shows after their next [`changes`](Self::changes), so poll as well.
     #[must_use]
     pub fn newest(&self) -> watch::Receiver<i64> {
-        self.newest.clone()
+        self.writer.newest.subscribe()
     }
 
     /// The newest number in the database, by whichever process; wakes [`newest`](Self::newest).
@@ -279,7 +338,16 @@ impl Store {
     /// # Errors
     /// That the store can't be reached.
     pub async fn poll_newest(&self) -> Result<i64, StoreError> {
-        not_yet()
+        let row = sqlx::query("SELECT sequence FROM audit_head WHERE id=1")
+            .fetch_optional(&self.database.readers)
+            .await?;
+        let newest = row.map_or(Ok(0), |row| sql::get(&row, 0))?;
+        self.writer.newest.send_if_modified(|known| {
+            let newer = newest > *known;
+            *known = newest.max(*known);
+            newer
+        });
+        Ok(newest)
     }
 
     /// Stores what arrived with the offsets after it (topic, partition, next offset), all or
@@ -292,8 +360,8 @@ impl Store {
         arrived: Vec<Arrived>,
         offsets: &[(String, i32, i64)],
     ) -> Result<IntakeReport, StoreError> {
-        let _ = (arrived, offsets);
-        not_yet()
+        let offsets = offsets.to_vec();
+        self.writer.run(intake::Intake { arrived, offsets }).await
     }
 
     /// Where reading a topic goes on: partition and next offset.
@@ -301,8 +369,7 @@ impl Store {
     /// # Errors
     /// That the store can't be reached.
     pub async fn offsets(&self, topic: &str) -> Result<Vec<(i32, i64)>, StoreError> {
-        let _ = topic;
-        not_yet()
+        topics::offsets(&self.database.readers, topic).await
     }
 
     /// Returns cases whose lease or hold ended, warns of deadlines, moves what missed them, and
@@ -311,7 +378,7 @@ impl Store {
     /// # Errors
     /// That the store can't be reached.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
-        not_yet()
+        self.writer.run(sweep::Sweep).await
     }
 
     /// Resolutions to publish, with their numbers, after a number.
@@ -323,8 +390,7 @@ impl Store {
         after: i64,
         limit: usize,
     ) -> Result<Vec<(i64, Resolution)>, StoreError> {
-        let _ = (after, limit);
-        not_yet()
+        topics::outbox(&self.database.readers, after, limit).await
     }
 
     /// Forgets resolutions up to a number: they are published.
@@ -332,8 +398,7 @@ impl Store {
     /// # Errors
     /// That the store can't be reached.
     pub async fn outbox_published(&self, up_to: i64) -> Result<(), StoreError> {
-        let _ = up_to;
-        not_yet()
+        self.writer.run(topics::Published { up_to }).await
     }
 
     /// Whether `owner` may publish for the next `ms` milliseconds: one at a time may.
@@ -341,8 +406,8 @@ impl Store {
     /// # Errors
     /// That the store can't be reached.
     pub async fn outbox_lease(&self, owner: &str, ms: i64) -> Result<bool, StoreError> {
-        let _ = (owner, ms);
-        not_yet()
+        let owner = owner.to_owned();
+        self.writer.run(topics::OutboxLease { owner, ms }).await
     }
 
     /// One page of the audit trail, the newest first.
@@ -354,8 +419,7 @@ impl Store {
         filter: &Filter,
         page: Page,
     ) -> Result<(Vec<AuditEntry>, Option<PageToken>), StoreError> {
-        let _ = (filter, page);
-        not_yet()
+        trail::page(&self.database.readers, filter, &page).await
     }
 
     /// At most `limit` audit entries from a number on, the oldest first.
@@ -367,8 +431,7 @@ impl Store {
         from: i64,
         limit: usize,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let _ = (from, limit);
-        not_yet()
+        trail::export(&self.database.readers, from, limit).await
     }
 
     /// Recomputes the chain. `known_hash`: one noted earlier that must be in it; empty: none.
@@ -376,8 +439,7 @@ impl Store {
     /// # Errors
     /// That the store can't be reached.
     pub async fn audit_verify(&self, known_hash: &[u8]) -> Result<VerifyAuditResponse, StoreError> {
-        let _ = known_hash;
-        not_yet()
+        trail::verify(&self.database, known_hash).await
     }
 
     /// A queue with its counts.
@@ -385,8 +447,7 @@ impl Store {
     /// # Errors
     /// A refusal, or that the store can't be reached.
     pub async fn queue_get(&self, caller: &Caller, queue: &str) -> Result<Queue, StoreError> {
-        let _ = (caller, queue);
-        not_yet()
+        people::queue(&self.database.readers, caller, queue, (self.clock)()).await
     }
 
     /// One page of the queues that the caller sees, with their counts.
@@ -398,8 +459,7 @@ impl Store {
         caller: &Caller,
         page: Page,
     ) -> Result<(Vec<Queue>, Option<PageToken>), StoreError> {
-        let _ = (caller, page);
-        not_yet()
+        people::queues(&self.database.readers, caller, &page, (self.clock)()).await
     }
 
     /// Makes a queue or changes its settings.
@@ -411,8 +471,10 @@ impl Store {
         caller: &Caller,
         request: UpdateQueueRequest,
     ) -> Result<Queue, StoreError> {
-        let _ = (caller, request);
-        not_yet()
+        let caller = caller.clone();
+        self.writer
+            .run(people::QueueUpdate { caller, request })
+            .await
     }
 
     /// An agent.
@@ -420,8 +482,7 @@ impl Store {
     /// # Errors
     /// A refusal, or that the store can't be reached.
     pub async fn agent_get(&self, agent: &str) -> Result<Agent, StoreError> {
-        let _ = agent;
-        not_yet()
+        people::agent(&self.database.readers, agent).await
     }
 
     /// One page of the agents.
@@ -432,8 +493,7 @@ impl Store {
         &self,
         page: Page,
     ) -> Result<(Vec<Agent>, Option<PageToken>), StoreError> {
-        let _ = page;
-        not_yet()
+        people::agents(&self.database.readers, &page).await
     }
 
     /// Makes an agent or changes it.
@@ -445,8 +505,10 @@ impl Store {
         caller: &Caller,
         request: UpdateAgentRequest,
     ) -> Result<Agent, StoreError> {
-        let _ = (caller, request);
-        not_yet()
+        let caller = caller.clone();
+        self.writer
+            .run(people::AgentUpdate { caller, request })
+            .await
     }
 
     /// Keeps the hash (SHA-256) of an agent's new token; earlier tokens end.
@@ -459,8 +521,12 @@ impl Store {
         agent: &str,
         token_hash: &[u8],
     ) -> Result<(), StoreError> {
-        let _ = (caller, agent, token_hash);
-        not_yet()
+        let job = people::RotateToken {
+            caller: caller.clone(),
+            agent: agent.to_owned(),
+            token_hash: token_hash.to_vec(),
+        };
+        self.writer.run(job).await
     }
 
     /// The agent whose token has this hash (SHA-256), disabled or not.
@@ -471,8 +537,7 @@ impl Store {
         &self,
         token_hash: &[u8],
     ) -> Result<Option<Agent>, StoreError> {
-        let _ = token_hash;
-        not_yet()
+        people::agent_of_token(&self.database.readers, token_hash).await
     }
 
     /// Cases that hold something about a person, by name, after a name; that they were read is an
@@ -487,8 +552,14 @@ impl Store {
         after: &str,
         limit: usize,
     ) -> Result<Vec<Case>, StoreError> {
-        let _ = (caller, subject, after, limit);
-        not_yet()
+        privacy::check(subject)?;
+        let readers = &self.database.readers;
+        let cases = privacy::export(readers, subject, after, limit).await?;
+        let names = cases.iter().map(|case| case.name.clone()).collect();
+        if let Some(viewed) = viewed(caller, names) {
+            self.writer.run(viewed).await?;
+        }
+        Ok(cases)
     }
 
     /// Erases a person's texts and names from every table.
@@ -501,7 +572,40 @@ impl Store {
         subject: &Subject,
         request_id: &str,
     ) -> Result<ErasureReceipt, StoreError> {
-        let _ = (caller, subject, request_id);
-        not_yet()
+        let job = privacy::Erase {
+            caller: caller.clone(),
+            subject: subject.clone(),
+            request_id: request_id.to_owned(),
+        };
+        let receipt = self.writer.run(job).await?;
+        privacy::scrub(&self.database).await?;
+        Ok(receipt)
     }
+
+    /// Lets SQLite's file grow to so many pages and no further, as a full disk would.
+    #[doc(hidden)]
+    pub async fn limit_pages_for_tests(&self, pages: u32) {
+        let limit = format!("PRAGMA max_page_count = {pages}");
+        let done = sqlx::query(&limit).execute(&self.database.writer).await;
+        debug_assert!(done.is_ok());
+    }
+
+    /// Hides from a caller what its role may not see; an audit entry of what it sees.
+    fn show(&self, caller: &Caller, cases: &mut [Case]) -> Option<work::Viewed> {
+        let mut seen = Vec::new();
+        for case in cases {
+            if read::show(caller, case) {
+                seen.push(case.name.clone());
+            }
+        }
+        viewed(caller, seen)
+    }
+}
+
+/// The audit entry of a look at cases; the service itself leaves none.
+fn viewed(caller: &Caller, cases: Vec<String>) -> Option<work::Viewed> {
+    (!cases.is_empty() && caller.agent != SYSTEM).then(|| work::Viewed {
+        caller: caller.agent.clone(),
+        cases,
+    })
 }

@@ -1,0 +1,241 @@
+//! The database: SQLite or PostgreSQL, opened and brought up to date.
+
+use std::{borrow::Cow, time::Duration};
+
+use sqlx::{
+    AnyConnection, AnyPool, Executor,
+    any::{AnyPoolOptions, install_default_drivers},
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+use super::sql::{Sql, get};
+use crate::{StoreError, audit::FIRST};
+
+/// Which database it is, where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// Every change of the tables, in order. One that was released is never edited.
+const MIGRATIONS: [(i64, &str, &str); 1] =
+    [(1, "first", include_str!("../../migrations/0001_first.sql"))];
+
+/// How long a statement may wait for a connection, or for another writer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pools of one database.
+#[derive(Clone)]
+pub(crate) struct Database {
+    pub(crate) dialect: Dialect,
+    /// For all writing: one connection.
+    pub(crate) writer: AnyPool,
+    pub(crate) readers: AnyPool,
+}
+
+impl Database {
+    pub(crate) async fn open(url: &str, readers: u32) -> Result<Self, StoreError> {
+        install_default_drivers();
+        let (dialect, url) = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            (Dialect::Postgres, Cow::Borrowed(url))
+        } else if let Some(path) = url.strip_prefix("sqlite:") {
+            let sign = if path.contains('?') { '&' } else { '?' };
+            let mode = if path.contains("mode=") {
+                String::new()
+            } else {
+                format!("{sign}mode=rwc")
+            };
+            (Dialect::Sqlite, Cow::Owned(format!("sqlite:{path}{mode}")))
+        } else {
+            return Err(StoreError::Unavailable {
+                why: "its url begins neither with sqlite: nor with postgres://".to_owned(),
+            });
+        };
+        let writer = pool(dialect, &url, 1).await?;
+        dialect.migrator().run(&writer).await.map_err(|error| {
+            use sqlx::migrate::MigrateError::{
+                Execute, ExecuteMigration, VersionMismatch, VersionMissing, VersionTooNew,
+            };
+            match error {
+                VersionMissing(version) | VersionTooNew(version, _) => StoreError::Broken {
+                    why: format!(
+                        "a newer version of this program wrote it (migration {version}): run that \
+                         one"
+                    ),
+                },
+                VersionMismatch(version) => StoreError::Broken {
+                    why: format!("migration {version} is not the one that was applied"),
+                },
+                Execute(error) | ExecuteMigration(error, _) => error.into(),
+                other => StoreError::Broken {
+                    why: other.to_string(),
+                },
+            }
+        })?;
+        Ok(Self {
+            dialect,
+            writer,
+            readers: pool(dialect, &url, readers.max(1)).await?,
+        })
+    }
+}
+
+impl Database {
+    /// The random name that the database was given when it was made.
+    pub(crate) async fn identify(&self) -> Result<String, StoreError> {
+        let mut tx = self.writer.begin_with(self.dialect.begin()).await?;
+        let name: u128 = rand::random();
+        let mut sql = Sql::new("INSERT INTO meta (name,value) VALUES ('id',");
+        sql.bind(&format!("{name:032x}"))
+            .text(") ON CONFLICT (name) DO NOTHING");
+        sql.query().execute(&mut *tx).await?;
+        // The row that writers of several processes take turns by.
+        let mut sql = Sql::new("INSERT INTO audit_head (id,sequence,hash) VALUES (1,0,");
+        sql.bind(FIRST.to_vec())
+            .text(") ON CONFLICT (id) DO NOTHING");
+        sql.query().execute(&mut *tx).await?;
+        let row = sqlx::query("SELECT value FROM meta WHERE name='id'")
+            .fetch_one(&mut *tx)
+            .await?;
+        let id = get(&row, 0)?;
+        tx.commit().await?;
+        Ok(id)
+    }
+}
+
+async fn pool(dialect: Dialect, url: &str, size: u32) -> Result<AnyPool, StoreError> {
+    let options = AnyPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(PATIENCE)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { dialect.prepare(connection).await })
+        });
+    Ok(options.connect(url).await?)
+}
+
+impl Dialect {
+    async fn prepare(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        let settings = match self {
+            // Full: a commit is on the disk before anyone hears of it. Secure delete: what is
+            // erased is overwritten.
+            Self::Sqlite => {
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; \
+                 PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
+                 PRAGMA cache_size = -65536; PRAGMA case_sensitive_like = ON; \
+                 PRAGMA journal_size_limit = 67108864"
+            }
+            // A process that hangs must not keep others from writing.
+            Self::Postgres => {
+                "SET lock_timeout = '5s'; SET statement_timeout = '30s'; \
+                 SET idle_in_transaction_session_timeout = '10s'"
+            }
+        };
+        connection.execute(settings).await?;
+        Ok(())
+    }
+
+    fn migrator(self) -> Migrator {
+        let (blob, key) = match self {
+            Self::Sqlite => ("BLOB", "INTEGER PRIMARY KEY"),
+            Self::Postgres => ("BYTEA", "BIGINT PRIMARY KEY"),
+        };
+        let migrations = MIGRATIONS.map(|(version, name, sql)| {
+            Migration::new(
+                version,
+                name.into(),
+                MigrationType::Simple,
+                sql.replace("{blob}", blob).replace("{key}", key).into(),
+                false,
+            )
+        });
+        Migrator {
+            migrations: migrations.to_vec().into(),
+            ..Migrator::DEFAULT
+        }
+    }
+
+    /// How a writing transaction begins.
+    pub(crate) fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// What makes other writers wait for the row.
+    pub(crate) fn for_update(self) -> &'static str {
+        match self {
+            // Its transaction has the whole file.
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE",
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error::{
+            ColumnDecode, ColumnIndexOutOfBounds, ColumnNotFound, Database, Decode, Encode,
+            PoolClosed, PoolTimedOut, RowNotFound, TypeNotFound, WorkerCrashed,
+        };
+        match error {
+            // Its text may quote values; the code does not.
+            Database(error) => {
+                let code = error.code().unwrap_or_default().into_owned();
+                if is_passing(&code) {
+                    Self::Unavailable {
+                        why: format!("database error {code}: {}", meaning(&code)),
+                    }
+                } else {
+                    Self::Broken {
+                        why: format!("database error {code}"),
+                    }
+                }
+            }
+            ColumnDecode { .. }
+            | ColumnIndexOutOfBounds { .. }
+            | ColumnNotFound(_)
+            | Decode(_)
+            | Encode(_)
+            | RowNotFound
+            | TypeNotFound { .. } => Self::Broken {
+                why: "a value is not of its kind".to_owned(),
+            },
+            PoolTimedOut => Self::Unavailable {
+                why: "no connection within 5 s".to_owned(),
+            },
+            PoolClosed => Self::Unavailable {
+                why: "it is closed".to_owned(),
+            },
+            WorkerCrashed => Self::Unavailable {
+                why: "its worker ended".to_owned(),
+            },
+            other => Self::Unavailable {
+                why: other.to_string(),
+            },
+        }
+    }
+}
+
+/// Whether waiting may help: SQLite's numbers for busy, locked, no memory, read-only, input or
+/// output failed, full, can't open; PostgreSQL's classes for connection, transaction rollback,
+/// resources, limits, operator intervention, system.
+fn is_passing(code: &str) -> bool {
+    if let Ok(number) = code.parse::<i64>()
+        && code.len() < 5
+    {
+        return matches!(number & 0xff, 5 | 6 | 7 | 8 | 10 | 13 | 14);
+    }
+    ["08", "25", "40", "53", "55", "57", "58", "XX"]
+        .iter()
+        .any(|class| code.starts_with(class))
+}
+
+fn meaning(code: &str) -> &'static str {
+    match code {
+        "13" | "53100" => "the disk is full",
+        "5" | "6" | "55P03" => "another process is writing",
+        _ => "it cannot serve now",
+    }
+}

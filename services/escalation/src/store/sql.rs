@@ -1,0 +1,150 @@
+//! SQL that is put together, with its values beside it: never in the text.
+
+use std::fmt::Write;
+
+use sqlx::{
+    Any,
+    any::{AnyArguments, AnyRow},
+    query::Query,
+};
+
+/// A value beside the text.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Bind {
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<i64> for Bind {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<bool> for Bind {
+    fn from(value: bool) -> Self {
+        Self::Int(value.into())
+    }
+}
+
+impl From<&str> for Bind {
+    /// PostgreSQL's text cannot hold a zero byte.
+    fn from(value: &str) -> Self {
+        Self::Text(if value.contains('\0') {
+            value.replace('\0', "\u{fffd}")
+        } else {
+            value.to_owned()
+        })
+    }
+}
+
+impl From<&String> for Bind {
+    fn from(value: &String) -> Self {
+        value.as_str().into()
+    }
+}
+
+impl From<Vec<u8>> for Bind {
+    fn from(value: Vec<u8>) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+impl From<&[u8]> for Bind {
+    fn from(value: &[u8]) -> Self {
+        Self::Bytes(value.to_vec())
+    }
+}
+
+/// A statement in the making.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sql {
+    text: String,
+    binds: Vec<Bind>,
+}
+
+impl Sql {
+    pub(crate) fn new(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            binds: Vec::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// How long the text is.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Appends text.
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends the place of a value.
+    pub(crate) fn bind(&mut self, value: impl Into<Bind>) -> &mut Self {
+        self.binds.push(value.into());
+        write!(self.text, "${}", self.binds.len()).expect("a string takes any text");
+        self
+    }
+
+    /// Appends values, with commas between them.
+    pub(crate) fn binds<T: Into<Bind>>(
+        &mut self,
+        values: impl IntoIterator<Item = T>,
+    ) -> &mut Self {
+        for (at, value) in values.into_iter().enumerate() {
+            if at > 0 {
+                self.text.push(',');
+            }
+            self.bind(value);
+        }
+        self
+    }
+
+    /// Appends ` IN (…)`; nothing is in an empty list.
+    pub(crate) fn within<T: Into<Bind>>(
+        &mut self,
+        values: impl ExactSizeIterator<Item = T>,
+    ) -> &mut Self {
+        if values.len() == 0 {
+            return self.text(" IN (NULL)");
+        }
+        self.text(" IN (").binds(values).text(")")
+    }
+
+    /// Appends rows of values: `(…),(…)`.
+    pub(crate) fn rows(&mut self, rows: impl IntoIterator<Item = Vec<Bind>>) -> &mut Self {
+        for (at, row) in rows.into_iter().enumerate() {
+            self.text(if at > 0 { ",(" } else { "(" })
+                .binds(row)
+                .text(")");
+        }
+        self
+    }
+
+    /// Ready to be run.
+    pub(crate) fn query(&self) -> Query<'_, Any, AnyArguments<'_>> {
+        let query = sqlx::query(&self.text);
+        self.binds.iter().fold(query, |query, bind| match bind {
+            Bind::Int(value) => query.bind(*value),
+            Bind::Text(value) => query.bind(value.as_str()),
+            Bind::Bytes(value) => query.bind(value.as_slice()),
+        })
+    }
+}
+
+/// A column's value.
+pub(crate) fn get<'r, T>(row: &'r AnyRow, column: usize) -> Result<T, sqlx::Error>
+where
+    T: sqlx::Decode<'r, Any> + sqlx::Type<Any>,
+{
+    sqlx::Row::try_get(row, column)
+}

@@ -1,0 +1,119 @@
+//! Reading and checking the audit trail.
+
+use sqlx::{AnyPool, any::AnyRow};
+use tidegate_proto::escalation::v1::{AuditEntry, VerifyAuditResponse};
+
+use super::{
+    database::{Database, Dialect},
+    page::{Page, PageToken},
+    sql::{Sql, get},
+};
+use crate::{
+    audit::{FIRST, Link, Stored, Verifier},
+    error::StoreError,
+    filter::Filter,
+};
+
+const SELECT: &str = "SELECT sequence, time, actor, action, resource, payload_hash, hash, payload, \
+    salt FROM audit WHERE ";
+/// How many entries a check reads at once.
+const CHUNK: i64 = 1_000;
+
+fn read(row: &AnyRow) -> Result<Stored, StoreError> {
+    Ok(Stored {
+        link: Link {
+            sequence: get(row, 0)?,
+            time: get(row, 1)?,
+            actor: get(row, 2)?,
+            action: get(row, 3)?,
+            resource: get(row, 4)?,
+            payload_hash: get(row, 5)?,
+        },
+        hash: get(row, 6)?,
+        payload: get(row, 7)?,
+        salt: get(row, 8)?,
+    })
+}
+
+pub(super) async fn page(
+    pool: &AnyPool,
+    filter: &Filter,
+    page: &Page,
+) -> Result<(Vec<AuditEntry>, Option<PageToken>), StoreError> {
+    let scope = format!("audit\n{}", filter.text());
+    let mut sql = Sql::new(SELECT);
+    filter.sql(&mut sql);
+    if let Some(token) = &page.token {
+        let (sequence, _) = token.read(&scope)?;
+        sql.text(" AND sequence<").bind(sequence);
+    }
+    sql.text(" ORDER BY sequence DESC LIMIT ")
+        .bind(page.size as i64 + 1);
+    let mut rows = sql.query().fetch_all(pool).await?;
+    let more = rows.len() > page.size;
+    rows.truncate(page.size);
+    let entries: Vec<_> = rows
+        .iter()
+        .map(|row| Ok(read(row)?.entry()))
+        .collect::<Result<_, StoreError>>()?;
+    let next = entries
+        .last()
+        .filter(|_| more)
+        .map(|last| PageToken::write(&scope, last.sequence, 0));
+    Ok((entries, next))
+}
+
+pub(super) async fn export(
+    pool: &AnyPool,
+    from: i64,
+    limit: usize,
+) -> Result<Vec<AuditEntry>, StoreError> {
+    let mut sql = Sql::new(SELECT);
+    sql.text("sequence>=")
+        .bind(from)
+        .text(" ORDER BY sequence LIMIT ")
+        .bind(limit as i64);
+    let rows = sql.query().fetch_all(pool).await?;
+    rows.iter().map(|row| Ok(read(row)?.entry())).collect()
+}
+
+pub(super) async fn verify(
+    database: &Database,
+    known_hash: &[u8],
+) -> Result<VerifyAuditResponse, StoreError> {
+    // One view of everything: an erasure meanwhile must not look like a forgery.
+    let begin = match database.dialect {
+        Dialect::Sqlite => "BEGIN",
+        Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    };
+    let mut tx = database.readers.begin_with(begin).await?;
+    let head = sqlx::query("SELECT sequence, hash FROM audit_head WHERE id=1")
+        .fetch_optional(&mut *tx)
+        .await?;
+    let (last, hash): (i64, Vec<u8>) = match &head {
+        Some(row) => (get(row, 0)?, get(row, 1)?),
+        None => (0, FIRST.to_vec()),
+    };
+    let mut verifier = Verifier::new(known_hash);
+    let mut after = i64::MIN;
+    'all: loop {
+        let mut sql = Sql::new(SELECT);
+        sql.text("sequence>")
+            .bind(after)
+            .text(" ORDER BY sequence LIMIT ")
+            .bind(CHUNK);
+        let rows = sql.query().fetch_all(&mut *tx).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in &rows {
+            let entry = read(row)?;
+            after = entry.link.sequence;
+            if !verifier.push(&entry) {
+                break 'all;
+            }
+        }
+    }
+    tx.rollback().await?;
+    Ok(verifier.finish((last, &hash)))
+}

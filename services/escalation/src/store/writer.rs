@@ -1,0 +1,205 @@
+//! The one task that writes. It takes what waits, does all of it in one transaction, commits once,
+//! and then answers everyone: a commit that costs a disk's flush serves hundreds.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Clock, StoreSettings, database::Database, unit::Unit};
+use crate::StoreError;
+
+/// How many commands may wait; more make their callers wait.
+const WAITING_LIMIT: usize = 4_096;
+
+/// Something to be done in a writing transaction, which may be tried again.
+///
+/// What refuses does so before it writes anything.
+pub(crate) trait Job: Send + Sync + 'static {
+    type Answer: Send + 'static;
+
+    fn run(&self, unit: &mut Unit)
+    -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A job whose caller waits.
+trait Waiting: Send {
+    /// Keeps a refusal as an answer; any other error breaks the transaction.
+    fn run<'a>(&'a mut self, unit: &'a mut Unit) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Tells the caller: what the job answered, or why nothing was written.
+    fn answer(self: Box<Self>, broken: Option<StoreError>);
+}
+
+struct Call<J: Job> {
+    job: J,
+    outcome: Option<Result<J::Answer, StoreError>>,
+    caller: oneshot::Sender<Result<J::Answer, StoreError>>,
+}
+
+impl<J: Job> Waiting for Call<J> {
+    fn run<'a>(&'a mut self, unit: &'a mut Unit) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let written = unit.written();
+            let outcome = self.job.run(unit).await;
+            match outcome {
+                Err(error) if unit.written() != written => return Err(error),
+                Err(StoreError::Refused(_)) | Ok(_) => self.outcome = Some(outcome),
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })
+    }
+
+    fn answer(self: Box<Self>, broken: Option<StoreError>) {
+        let answer = match (broken, self.outcome) {
+            (Some(error), _) => Err(error),
+            (None, Some(outcome)) => outcome,
+            (None, None) => Err(closed()),
+        };
+        // A caller that gave up needs no answer; its request id finds it.
+        drop(self.caller.send(answer));
+    }
+}
+
+enum Message {
+    Job(Box<dyn Waiting>),
+    Close(oneshot::Sender<()>),
+}
+
+/// Where jobs are handed in. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Message>,
+    pub(crate) newest: Arc<watch::Sender<i64>>,
+}
+
+impl Writer {
+    pub(crate) fn start(database: Database, settings: Arc<StoreSettings>, clock: Clock) -> Self {
+        let (jobs, waiting) = mpsc::channel(WAITING_LIMIT);
+        let newest = Arc::new(watch::Sender::new(0));
+        let task = Task {
+            database,
+            settings,
+            clock,
+            newest: newest.clone(),
+        };
+        tokio::spawn(task.work(waiting));
+        Self { jobs, newest }
+    }
+
+    /// Hands a job in, and waits for its commit.
+    pub(crate) async fn run<J: Job>(&self, job: J) -> Result<J::Answer, StoreError> {
+        let answer = self.submit(job).await?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Hands a job in, and does not wait for it.
+    pub(crate) async fn submit<J: Job>(
+        &self,
+        job: J,
+    ) -> Result<oneshot::Receiver<Result<J::Answer, StoreError>>, StoreError> {
+        let (caller, answer) = oneshot::channel();
+        let call = Call {
+            job,
+            outcome: None,
+            caller,
+        };
+        let sent = self.jobs.send(Message::Job(Box::new(call))).await;
+        sent.map_err(|_| closed())?;
+        Ok(answer)
+    }
+
+    /// Ends the task once what was handed in before is done.
+    pub(crate) async fn close(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.jobs.send(Message::Close(done)).await.is_ok() {
+            // An error as well says that it ended.
+            drop(ended.await);
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable {
+        why: "it is closed".to_owned(),
+    }
+}
+
+struct Task {
+    database: Database,
+    settings: Arc<StoreSettings>,
+    clock: Clock,
+    newest: Arc<watch::Sender<i64>>,
+}
+
+impl Task {
+    async fn work(self, mut waiting: mpsc::Receiver<Message>) {
+        let mut messages = Vec::new();
+        let limit = self.settings.group.max(1);
+        while waiting.recv_many(&mut messages, limit).await > 0 {
+            let mut jobs = Vec::with_capacity(messages.len());
+            let mut closing = None;
+            for message in messages.drain(..) {
+                match message {
+                    Message::Job(job) => jobs.push(job),
+                    Message::Close(done) => closing = Some(done),
+                }
+            }
+            self.serve(jobs).await;
+            if let Some(done) = closing {
+                // Nobody waits any more if it fails.
+                done.send(()).ok();
+                return;
+            }
+        }
+    }
+
+    async fn serve(&self, mut jobs: Vec<Box<dyn Waiting>>) {
+        if jobs.is_empty() {
+            return;
+        }
+        match self.commit(&mut jobs).await {
+            Ok(()) => {
+                for job in jobs {
+                    job.answer(None);
+                }
+            }
+            // One of them, and nothing was committed: the others must not suffer from it.
+            Err(StoreError::Refused(_) | StoreError::Broken { .. }) if jobs.len() > 1 => {
+                for job in jobs {
+                    let mut alone = [job];
+                    let broken = self.commit(&mut alone).await.err();
+                    let [job] = alone;
+                    job.answer(broken);
+                }
+            }
+            Err(error) => {
+                for job in jobs {
+                    job.answer(Some(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Does all jobs in one transaction. Only [`StoreError::Unavailable`] leaves open whether it
+    /// was committed.
+    async fn commit(&self, jobs: &mut [Box<dyn Waiting>]) -> Result<(), StoreError> {
+        let now = (self.clock)();
+        let mut unit = Unit::begin(&self.database, self.settings.clone(), now).await?;
+        for job in jobs {
+            if let Err(error) = job.run(&mut unit).await {
+                unit.abandon().await;
+                return Err(error);
+            }
+        }
+        let newest = unit.commit().await?;
+        self.newest.send_if_modified(|known| {
+            let newer = newest > *known;
+            *known = newest.max(*known);
+            newer
+        });
+        Ok(())
+    }
+}
