@@ -73,7 +73,7 @@ async fn work(settings: Settings, parts: &Parts) -> Result<(), Failure> {
         .map_err(Failure::unavailable)?;
     let callers = Authenticator::new(&settings.auth, store.clone(), clock.clone())
         .map_err(Failure::config)?;
-    let scorer = scorer(&settings, parts)?;
+    let (scorer, _models_ready) = scorer(&settings, parts)?.unzip();
     let serve = Serve {
         store: store.clone(),
         clock: clock.clone(),
@@ -83,7 +83,7 @@ async fn work(settings: Settings, parts: &Parts) -> Result<(), Failure> {
         tls: settings.tls.clone(),
         limits: settings.limits.clone(),
         watch: settings.watch.clone(),
-        end_within: settings.shutdown.deadline.mul_f64(0.8),
+        end_within: settings.shutdown.deadline.mul_f64(0.6),
     };
     tracing::info!(%address, tls = settings.tls.is_on(), models = settings.model.mode, "started");
     server_ready.ready();
@@ -122,7 +122,10 @@ impl ServeError {
     }
 }
 
-fn scorer(settings: &Settings, parts: &Parts) -> Result<Option<ScorerHandle>, Failure> {
+fn scorer(
+    settings: &Settings,
+    parts: &Parts,
+) -> Result<Option<(ScorerHandle, ReadyHandle)>, Failure> {
     let Some(classifier) = settings.model.classifier() else {
         return Ok(None);
     };
@@ -132,13 +135,9 @@ fn scorer(settings: &Settings, parts: &Parts) -> Result<Option<ScorerHandle>, Fa
         policy.watch(file, settings.policy.check_every, parts.shutdown.clone())?;
     }
     let classifier = Classifier::load(&classifier).map_err(Failure::unavailable)?;
+    let scorer = ScorerHandle::spawn(ClassifierScorer::from(classifier), policy)?;
     ready.ready();
-    // Its handle lives as long as the process: models do not go away.
-    std::mem::forget(ready);
-    Ok(Some(ScorerHandle::spawn(
-        ClassifierScorer::from(classifier),
-        policy,
-    )?))
+    Ok(Some((scorer, ready)))
 }
 
 /// Calls `turn` every `every`, until the end. A turn that hangs is given up after a while, so that

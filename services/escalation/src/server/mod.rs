@@ -186,11 +186,15 @@ impl Serve {
         if !self.server.reflection {
             return Ok(routes);
         }
-        let service = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(tidegate_proto::escalation::v1::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()?;
-        Ok(routes.add_service(service))
+        let builder = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(tidegate_proto::escalation::v1::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        // Many stock clients still ask by the older name.
+        Ok(routes
+            .add_service(builder().build_v1()?)
+            .add_service(builder().build_v1alpha()?))
     }
 }
 

@@ -35,8 +35,8 @@ impl Step for Observe {
         let answer = async move {
             let answer = next.call(request).await.map_err(Into::into);
             let mut answer = answer.unwrap_or_else(answer_to);
-            if is_malformed(answer.headers()) {
-                answer = malformed();
+            if let Some(fault) = transports(answer.headers()) {
+                answer = fault.into_status().into_http();
             }
             let code = code(answer.headers());
             let reason = answer.headers_mut().remove(REASON);
@@ -90,20 +90,26 @@ fn trace_id(headers: &HeaderMap) -> Option<&str> {
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
-/// The transport says INTERNAL, and no reason, of a request that it cannot decode: invalid UTF-8, a
-/// wrong type, half a message. Each INTERNAL of this service has a reason.
-fn is_malformed(headers: &HeaderMap) -> bool {
-    code(headers) == Code::Internal && !headers.contains_key(REASON)
-}
-
-fn malformed() -> Response<Body> {
-    Fault::new(
-        Code::InvalidArgument,
-        "MALFORMED_REQUEST",
-        "the request is not the message that this method takes",
-    )
-    .into_status()
-    .into_http()
+/// What the transport itself says of a request that it does not hand on, told the way this service
+/// tells it. Each answer of this service has a reason.
+fn transports(headers: &HeaderMap) -> Option<Fault> {
+    if headers.contains_key(REASON) {
+        return None;
+    }
+    match code(headers) {
+        // Invalid UTF-8, a wrong type, half a message.
+        Code::Internal => Some(Fault::new(
+            Code::InvalidArgument,
+            "MALFORMED_REQUEST",
+            "the request is not the message that this method takes",
+        )),
+        Code::OutOfRange => Some(Fault::new(
+            Code::ResourceExhausted,
+            "REQUEST_TOO_LARGE",
+            "the request has more bytes than limits.message_bytes allows",
+        )),
+        _ => None,
+    }
 }
 
 /// What a step said instead of an answer.

@@ -25,7 +25,7 @@ impl AuditService for Context {
         let message = &asked.message;
         let filter = Filter::audit(&message.filter).map_err(StoreError::from)?;
         let page = Page::new(message.page_size, &message.page_token).map_err(StoreError::from)?;
-        let (entries, next) = self.store.audit_list(&filter, page).await?;
+        let (entries, next) = self.store.audit_list(asked.caller(), &filter, page).await?;
         Ok(Response::new(ListAuditEntriesResponse {
             entries,
             next_page_token: next.map_or_else(String::new, |token| token.0),
@@ -42,15 +42,16 @@ impl AuditService for Context {
             return Err(Fault::field("from_sequence", "must not be negative").into());
         }
         let held = self.limits.stream(&asked.caller().agent)?;
-        let start = (self.clone(), from, Vec::<AuditEntry>::new(), held);
+        let caller = asked.caller().clone();
+        let start = (self.clone(), caller, from, Vec::<AuditEntry>::new(), held);
         let entries = futures_util::stream::try_unfold(start, async |state| {
-            let (context, mut from, mut entries, held) = state;
+            let (context, caller, mut from, mut entries, held) = state;
             if entries.is_empty() {
                 // An answer after the end would keep a stopping process waiting.
                 if context.stop.is_cancelled() {
                     return Err(super::watch::stopping());
                 }
-                entries = context.store.audit_export(from, BATCH).await?;
+                entries = context.store.audit_export(&caller, from, BATCH).await?;
                 entries.reverse();
             }
             let Some(entry) = entries.pop() else {
@@ -58,7 +59,7 @@ impl AuditService for Context {
             };
             from = entry.sequence + 1;
             let answer = ExportAuditResponse { entry: Some(entry) };
-            Ok(Some((answer, (context, from, entries, held))))
+            Ok(Some((answer, (context, caller, from, entries, held))))
         });
         Ok(Response::new(Box::pin(entries)))
     }

@@ -410,28 +410,30 @@ impl Store {
         self.writer.run(topics::OutboxLease { owner, ms }).await
     }
 
-    /// One page of the audit trail, the newest first.
+    /// One page of what the caller may see of the audit trail, the newest first.
     ///
     /// # Errors
     /// A refusal, or that the store can't be reached.
     pub async fn audit_list(
         &self,
+        caller: &Caller,
         filter: &Filter,
         page: Page,
     ) -> Result<(Vec<AuditEntry>, Option<PageToken>), StoreError> {
-        trail::page(&self.database.readers, filter, &page).await
+        trail::page(&self.database.readers, caller, filter, &page).await
     }
 
-    /// At most `limit` audit entries from a number on, the oldest first.
+    /// At most `limit` audit entries that the caller may see, from a number on, the oldest first.
     ///
     /// # Errors
     /// That the store can't be reached.
     pub async fn audit_export(
         &self,
+        caller: &Caller,
         from: i64,
         limit: usize,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        trail::export(&self.database.readers, from, limit).await
+        trail::export(&self.database.readers, caller, from, limit).await
     }
 
     /// Recomputes the chain. `known_hash`: one noted earlier that must be in it; empty: none.

@@ -1,7 +1,7 @@
 //! Reading and checking the audit trail.
 
 use sqlx::{AnyPool, any::AnyRow};
-use tidegate_proto::escalation::v1::{AuditEntry, VerifyAuditResponse};
+use tidegate_proto::escalation::v1::{AuditEntry, Role, VerifyAuditResponse};
 
 use super::{
     database::{Database, Dialect},
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     audit::{FIRST, Link, Stored, Verifier},
+    caller::{Caller, Granted},
     error::StoreError,
     filter::Filter,
 };
@@ -35,13 +36,33 @@ fn read(row: &AnyRow) -> Result<Stored, StoreError> {
     })
 }
 
+/// Appends which entries exist for a caller: none about a queue that it does not see, nor about the
+/// cases that are in one now.
+fn seen(caller: &Caller, sql: &mut Sql) {
+    match &caller.queues {
+        Granted::Some(queues) if caller.role != Role::Admin => {
+            sql.text("(resource NOT LIKE 'queues/%' OR resource")
+                .within(queues.iter())
+                .text(") AND (resource NOT LIKE 'cases/%' OR EXISTS (SELECT 1 FROM cases WHERE cases.name=audit.resource AND cases.queue")
+                .within(queues.iter())
+                .text("))");
+        }
+        _ => {
+            sql.text("1=1");
+        }
+    }
+}
+
 pub(super) async fn page(
     pool: &AnyPool,
+    caller: &Caller,
     filter: &Filter,
     page: &Page,
 ) -> Result<(Vec<AuditEntry>, Option<PageToken>), StoreError> {
     let scope = format!("audit\n{}", filter.text());
     let mut sql = Sql::new(SELECT);
+    seen(caller, &mut sql);
+    sql.text(" AND ");
     filter.sql(&mut sql);
     if let Some(token) = &page.token {
         let (sequence, _) = token.read(&scope)?;
@@ -65,11 +86,13 @@ pub(super) async fn page(
 
 pub(super) async fn export(
     pool: &AnyPool,
+    caller: &Caller,
     from: i64,
     limit: usize,
 ) -> Result<Vec<AuditEntry>, StoreError> {
     let mut sql = Sql::new(SELECT);
-    sql.text("sequence>=")
+    seen(caller, &mut sql);
+    sql.text(" AND sequence>=")
         .bind(from)
         .text(" ORDER BY sequence LIMIT ")
         .bind(limit as i64);

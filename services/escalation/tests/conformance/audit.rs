@@ -15,7 +15,11 @@ pub(crate) async fn every_step_is_an_entry_and_the_chain_holds(world: &World) {
         .act(&agent("ben"), &case, resolve(Outcome::Hide))
         .await
         .unwrap();
-    let entries = world.store.audit_export(1, 1_000).await.unwrap();
+    let entries = world
+        .store
+        .audit_export(&Caller::system(), 1, 1_000)
+        .await
+        .unwrap();
     let steps: Vec<_> = entries
         .iter()
         .filter(|entry| entry.resource == case.name)
@@ -54,7 +58,11 @@ pub(crate) async fn a_look_at_a_case_is_an_entry(world: &World) {
     world.store.get(&agent("ana"), &case.name).await.unwrap();
     let looks = Filter::audit("action = case.view AND actor = 'agents/ana'").unwrap();
     let page = Page::new(0, "").unwrap();
-    let (entries, _) = world.store.audit_list(&looks, page).await.unwrap();
+    let (entries, _) = world
+        .store
+        .audit_list(&Caller::system(), &looks, page)
+        .await
+        .unwrap();
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].resource, case.name);
 }
@@ -66,7 +74,11 @@ pub(crate) async fn entries_are_found_by_filter_page_by_page(world: &World) {
     let mut sequences = Vec::new();
     loop {
         let page = Page::new(2, &token).unwrap();
-        let (entries, next) = world.store.audit_list(&filter, page).await.unwrap();
+        let (entries, next) = world
+            .store
+            .audit_list(&Caller::system(), &filter, page)
+            .await
+            .unwrap();
         sequences.extend(entries.iter().map(|entry| entry.sequence));
         match next {
             Some(next) => token = next.0,
@@ -89,7 +101,12 @@ pub(crate) async fn tampering_shows(world: &World) {
             .await
             .unwrap();
     }
-    let count = world.store.audit_export(1, 1_000).await.unwrap().len() as i64;
+    let count = world
+        .store
+        .audit_export(&Caller::system(), 1, 1_000)
+        .await
+        .unwrap()
+        .len() as i64;
     let noted = world.store.audit_verify(&[]).await.unwrap().head_hash;
     let last = count - 1;
     let tampers = [
