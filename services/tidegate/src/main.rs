@@ -5,6 +5,7 @@ mod chaos;
 mod demo;
 mod dlq;
 mod doctor;
+mod eval;
 mod kafka;
 mod models;
 mod normalize;
@@ -30,6 +31,8 @@ enum Command {
     Demo(demo::Args),
     /// Score texts: JSON lines on stdin, or --text for one
     Score(score::Args),
+    /// Measure the models' quality on labelled texts that they were not trained on
+    Eval(eval::Args),
     /// Check a policy, a settings file and models, and list every mistake
     Validate(validate::Args),
     /// Look at this machine and the cluster, and say what is missing
@@ -66,6 +69,7 @@ fn main() -> Exit {
         Command::Run(Run::Dms(args)) => return service::main(Service::Dms, &args),
         Command::Demo(args) => demo::run(&args),
         Command::Score(args) => score::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Normalize => normalize::run(),
         Command::Validate(args) => validate::run(&args),
         Command::Doctor(args) => doctor::run(&args),

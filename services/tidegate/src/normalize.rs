@@ -44,6 +44,9 @@ mod tests {
     fn a_bad_line_is_named_by_its_number_and_not_by_its_text() {
         let error = lines(&b"\"a\"\nsecret\n"[..], Vec::new()).unwrap_err();
         let shown = format!("{error:#}");
-        assert!(shown.contains("line 2") && !shown.contains("secret"), "{shown}");
+        assert!(
+            shown.contains("line 2") && !shown.contains("secret"),
+            "{shown}"
+        );
     }
 }

@@ -8,12 +8,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_chassis::exit::Exit;
-use tidegate_classifier::{Classifier, ClassifierSettings, Mode};
+use tidegate_classifier::{Classifier, ClassifierSettings, Mode, Tier, score_readings};
 use tidegate_core::{
-    Author, BrandId, Channel, Event, EventId, Kind, LabelSet, Policy, Scores, Source, Text, decide,
+    Author, BrandId, Channel, Event, EventId, Kind, LabelSet, Policy, Scores, Source, Text,
     names::Set, normalize, route::Route, routes, verdict::Reason,
 };
-use tidegate_moderator::policy_file;
+use tidegate_moderator::{language::judge, policy_file};
 
 /// Lines that are scored together.
 const BATCH: usize = 1_024;
@@ -23,9 +23,9 @@ const MAX_LINE_BYTES: usize = 4 << 20;
 /// What to score with.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which models score: screen, deep or cascade
-    #[arg(long, default_value = "screen")]
-    model: Mode,
+    /// Which models score: screen, deep or cascade (default: cascade where there is a deep model)
+    #[arg(long)]
+    model: Option<Mode>,
     /// The folder that holds the models
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
@@ -73,7 +73,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         None => Policy::default_policy(),
     };
     let folder = crate::models::folder(args.models.as_deref())?;
-    let mut classifier = Classifier::load(&ClassifierSettings::new(&folder, args.model))?;
+    let mode = args.model.unwrap_or_else(|| Mode::best(&folder));
+    let mut classifier = Classifier::load(&ClassifierSettings::new(&folder, mode))?;
     match &args.text {
         Some(text) => explain(&mut classifier, &policy, text, args.channel)?,
         None => {
@@ -101,6 +102,18 @@ fn event(line: Line) -> Event<'static> {
         recorded_at_ms: None,
         context: Vec::new(),
     }
+}
+
+/// A message on `channel` of which nothing else is known.
+pub(crate) fn event_on(channel: Channel) -> Event<'static> {
+    event(Line {
+        id: String::new(),
+        text: String::new(),
+        lang: None,
+        channel: Some(channel),
+        platform: None,
+        brand: None,
+    })
 }
 
 /// Scores JSON lines: one line out for each line in, in the same order.
@@ -181,10 +194,10 @@ fn answer(
     let events: Vec<_> = batch.iter().flatten().collect();
     let texts: Vec<Text<'_>> = events.iter().map(|event| normalize(&event.text)).collect();
     let mut scored = Vec::new();
-    classifier.classify(
-        &texts.iter().map(Text::scored).collect::<Vec<_>>(),
-        &mut scored,
-    )?;
+    score_readings(texts.iter(), &mut scored, |texts, out| {
+        classifier.classify(texts, out)
+    })?;
+    let shown = [Tier::Screen, Tier::Deep].map(|tier| languages(classifier, tier));
     let mut judged = events.iter().zip(&texts).zip(&scored);
     for item in batch {
         match item {
@@ -192,8 +205,9 @@ fn answer(
                 let Some(((event, text), scored)) = judged.next() else {
                     break;
                 };
+                let shown = &shown[usize::from(scored.tier == Tier::Deep)];
                 let scored = scored.by_model("");
-                let verdict = decide(event, text, Some(&scored), policy, SOURCE);
+                let verdict = judge(event, text, Some(scored), shown, policy, SOURCE);
                 let answer = Answer {
                     id: event.id.as_str(),
                     scores: scored.scores,
@@ -212,29 +226,37 @@ fn answer(
     Ok(())
 }
 
+/// The languages that the model of `tier` was shown in.
+fn languages(classifier: &Classifier, tier: Tier) -> Vec<String> {
+    classifier
+        .model(tier)
+        .map_or_else(Vec::new, |model| model.languages)
+}
+
 fn explain(
     classifier: &mut Classifier,
     policy: &Policy,
     text: &str,
     channel: Channel,
 ) -> anyhow::Result<()> {
-    let line = Line {
-        id: String::new(),
-        text: text.to_owned(),
-        lang: None,
-        channel: Some(channel),
-        platform: None,
-        brand: None,
+    let event = Event {
+        text: text.into(),
+        ..event_on(channel)
     };
-    let event = event(line);
     let text = normalize(&event.text);
     let mut scored = Vec::new();
-    classifier.classify(&[text.scored()], &mut scored)?;
+    score_readings([&text].into_iter(), &mut scored, |texts, out| {
+        classifier.classify(texts, out)
+    })?;
+    let shown = languages(classifier, scored[0].tier);
     let scored = scored[0].by_model("");
-    let verdict = decide(&event, &text, Some(&scored), policy, SOURCE);
+    let verdict = judge(&event, &text, Some(scored), &shown, policy, SOURCE);
     let thresholds = policy.thresholds(&event);
     if text.scored() != event.text {
         println!("read as   {}", text.scored());
+    }
+    if let Some(undisguised) = text.undisguised() {
+        println!("also as   {undisguised}");
     }
     for (label, score) in scored.scores.iter() {
         let bar = "█".repeat((score.get() * 30.0).round() as usize);

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tidegate_core::labels::LabelSet;
+
 use crate::cache::{Key, KeyMap, Keyer, ScoreCache};
 use crate::cascade::Band;
 use crate::error::{ClassifyError, LoadError};
@@ -20,6 +22,18 @@ pub enum Mode {
     /// The screen model scores all texts, and the deep model those that the screen is unsure of.
     #[default]
     Cascade,
+}
+
+impl Mode {
+    /// What scores best with the models that are in the folder `models`: a cascade where there is
+    /// a deep model.
+    #[must_use]
+    pub fn best(models: &Path) -> Self {
+        match models.join("deep/manifest.toml").is_file() {
+            true => Self::Cascade,
+            false => Self::Screen,
+        }
+    }
 }
 
 impl std::str::FromStr for Mode {
@@ -93,6 +107,8 @@ pub struct Classifier {
     /// Numbers in `unique` that wait for a model.
     waiting: Vec<u32>,
     unsure: Vec<u32>,
+    /// The labels that the screen model gave to each of `unsure`.
+    screened: Vec<LabelSet>,
     rows: Vec<TextScores>,
     stats: ClassifierStats,
 }
@@ -159,6 +175,7 @@ impl Classifier {
             unique: Vec::new(),
             waiting: Vec::new(),
             unsure: Vec::new(),
+            screened: Vec::new(),
             rows: Vec::new(),
             stats: ClassifierStats::default(),
         })
@@ -233,7 +250,17 @@ impl Classifier {
                         self.unsure.push(number);
                     }
                 }
+                self.screened.clear();
+                self.screened.extend(
+                    self.unsure.iter().map(|&number| {
+                        reached(&unique[number as usize].scored, screen.thresholds())
+                    }),
+                );
                 score(deep, Tier::Deep, &self.unsure, texts, unique, rows)?;
+                for (&number, &before) in self.unsure.iter().zip(&self.screened) {
+                    let now = reached(&unique[number as usize].scored, deep.thresholds());
+                    self.stats.compare(before, now);
+                }
             }
             (None, None) => {}
         }
@@ -303,6 +330,17 @@ impl Classifier {
     pub(crate) fn loaded(&mut self) -> impl Iterator<Item = &mut Model> {
         self.screen.iter_mut().chain(&mut self.deep)
     }
+}
+
+/// The labels whose thresholds are reached.
+fn reached(scored: &Scored, thresholds: &Row) -> LabelSet {
+    let mut labels = LabelSet::default();
+    for (label, score) in scored.scores.iter() {
+        if score.get() >= thresholds[label.index()] {
+            labels.insert(label);
+        }
+    }
+    labels
 }
 
 /// Scores the texts numbered in `numbers` with one model.

@@ -101,6 +101,10 @@ impl Model {
         &self.manifest
     }
 
+    pub(crate) fn thresholds(&self) -> &Row {
+        &self.manifest.thresholds
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }

@@ -55,6 +55,7 @@ impl Scored {
             },
             windows: u32::from(self.windows),
             model_version,
+            is_language_shown: true,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidegate_core::labels::{Label, LabelSet};
+
 /// What one model did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ModelStats {
@@ -36,9 +38,22 @@ pub struct ClassifierStats {
     pub screen: ModelStats,
     /// The deep model's work.
     pub deep: ModelStats,
+    /// Texts to which a cascade's deep model gave other labels than its screen model had.
+    pub corrected: u64,
+    /// For each label, the texts about which the two models disagreed.
+    pub disagreed: [u64; Label::COUNT],
 }
 
 impl ClassifierStats {
+    /// Compares the labels that a cascade's two models gave to one text.
+    pub(crate) fn compare(&mut self, screen: LabelSet, deep: LabelSet) {
+        self.corrected += u64::from(screen != deep);
+        for &label in Label::ALL {
+            let differs = screen.contains(label) != deep.contains(label);
+            self.disagreed[label.index()] += u64::from(differs);
+        }
+    }
+
     /// The share of freshly scored texts that the deep model scored, 0 to 1.
     #[must_use]
     pub fn deep_share(&self) -> f64 {

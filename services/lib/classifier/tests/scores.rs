@@ -86,6 +86,29 @@ fn only_texts_that_the_screen_is_unsure_of_are_scored_by_the_deep_model() {
 }
 
 #[test]
+fn a_text_on_which_the_two_models_disagree_is_counted_by_label() {
+    let screen = Tiny {
+        base: -4.2,
+        ..Tiny::screen()
+    };
+    let (_folder, settings) = tiny(Mode::Cascade, screen, Tiny::deep());
+    let mut classifier = Classifier::load(&settings).unwrap();
+    classify(&mut classifier, &["half", "spam", "maybe"]);
+    let stats = classifier.take_stats();
+    assert_eq!(
+        stats.corrected, 1,
+        "the screen says no to `half`, the deep model yes"
+    );
+    assert_eq!(stats.disagreed, [1; Label::COUNT]);
+    classify(&mut classifier, &["half"]);
+    assert_eq!(
+        classifier.take_stats().corrected,
+        0,
+        "what is remembered is not counted again"
+    );
+}
+
+#[test]
 fn a_band_of_no_width_leaves_all_texts_to_the_screen() {
     let mut classifier = cascade();
     classifier.set_band_scale(0.0);

@@ -39,6 +39,7 @@ fn bench(criterion: &mut Criterion) {
         tier: Tier::Screen,
         windows: 1,
         model_version: "screen-1",
+        is_language_shown: true,
     };
     let policy = Policy::default_policy();
     let text = normalize(&event.text);

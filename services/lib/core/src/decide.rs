@@ -25,6 +25,9 @@ pub struct Scored<'a> {
     pub windows: u32,
     /// The model's version.
     pub model_version: &'a str,
+    /// `false` where the message is in a language in which nobody has shown how good the model is:
+    /// then its scores hide nothing by themselves. What was not looked at is `true`.
+    pub is_language_shown: bool,
 }
 
 /// Decides about a message. `scored` is `None` where scoring was impossible: then a person is
@@ -40,14 +43,24 @@ pub fn decide<'a>(
     let mut labels = LabelSet::default();
     let mut case = Case::default();
     match scored {
-        Some(scored) => case.judge_scores(event, &scored.scores, policy, &mut labels),
+        Some(scored) => {
+            if !scored.is_language_shown {
+                case.instead_of_hiding = policy.language_not_shown();
+            }
+            case.judge_scores(event, &scored.scores, policy, &mut labels);
+        }
         None => case.add(plain("not_scored"), policy.not_scored()),
     }
     let scores = scored.map(|scored| (&scored.scores, labels));
     for rule in policy.rules_for(event, text, scores) {
-        case.add(plain(&rule.id), &rule.outcome);
+        if rule.reads_scores() {
+            case.add_scored(plain(&rule.id), &rule.outcome);
+        } else {
+            case.add(plain(&rule.id), &rule.outcome);
+        }
     }
 
+    case.ask_instead_of_hiding();
     case.sort(event, policy);
     let action = case.action.on(event.channel);
     Verdict {
@@ -113,6 +126,9 @@ pub fn withdraw<'a>(
 /// The reasons found so far, each with what it leads to.
 struct Case<'a> {
     action: Action,
+    /// What scores lead to where they would hide but prove nothing.
+    instead_of_hiding: Option<&'a Outcome>,
+    is_held_back: bool,
     reasons: SmallVec<[(Reason<'a>, &'a Outcome); 4]>,
 }
 
@@ -120,6 +136,8 @@ impl Default for Case<'_> {
     fn default() -> Self {
         Self {
             action: Action::Allow,
+            instead_of_hiding: None,
+            is_held_back: false,
             reasons: SmallVec::new(),
         }
     }
@@ -131,6 +149,24 @@ impl<'a> Case<'a> {
         if outcome.action != Action::Allow {
             self.action = self.action.and(outcome.action);
             self.reasons.push((reason, outcome));
+        }
+    }
+
+    /// A reason that rests on scores.
+    fn add_scored(&mut self, reason: Reason<'a>, outcome: &'a Outcome) {
+        if self.instead_of_hiding.is_none() || !outcome.action.hides() {
+            return self.add(reason, outcome);
+        }
+        self.action = self.action.and(outcome.action.without_hiding());
+        self.reasons.push((reason, outcome));
+        self.is_held_back = true;
+    }
+
+    /// Says why nothing was hidden, and what is done instead.
+    fn ask_instead_of_hiding(&mut self) {
+        if let Some(outcome) = self.instead_of_hiding.filter(|_| self.is_held_back) {
+            self.action = self.action.and(outcome.action);
+            self.reasons.push((plain("language_not_shown"), outcome));
         }
     }
 
@@ -153,7 +189,7 @@ impl<'a> Case<'a> {
             let label_policy = policy.label(label);
             if score.reaches(threshold) {
                 labels.insert(label);
-                self.add(of(label.as_str(), threshold), &label_policy.outcome);
+                self.add_scored(of(label.as_str(), threshold), &label_policy.outcome);
             } else if let Some(from) = label_policy.unsure_from.filter(|from| score.reaches(*from))
             {
                 self.add(of("low_confidence", from), policy.low_confidence());

@@ -57,6 +57,12 @@ impl Action {
         }
     }
 
+    /// The same without hiding.
+    #[must_use]
+    pub const fn without_hiding(self) -> Self {
+        Self::of(false, self.reviews())
+    }
+
     const fn of(hides: bool, reviews: bool) -> Self {
         match (hides, reviews) {
             (false, false) => Self::Allow,
@@ -96,7 +102,8 @@ closed_names! {
 /// Why a verdict is what it is. Borrows its texts from the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Reason<'a> {
-    /// A label's name, a rule's id, or one of `low_confidence`, `negative_floor`, `not_scored`.
+    /// A label's name, a rule's id, or one of `low_confidence`, `negative_floor`, `not_scored`,
+    /// `language_not_shown`.
     pub code: &'a str,
     /// The label that it rests on.
     #[serde(skip_serializing_if = "Option::is_none")]

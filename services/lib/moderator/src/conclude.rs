@@ -3,7 +3,7 @@
 use tidegate_chassis::build_info::VERSION;
 use tidegate_classifier::Scored;
 use tidegate_core::{
-    decide::{decide, withdraw},
+    decide::withdraw,
     decode::{Decoded, Rejection},
     event::Event,
     ids::Source,
@@ -15,7 +15,7 @@ use tidegate_core::{
 use tidegate_kafka::{Outbox, Record};
 use tidegate_proto as wire;
 
-use crate::{dead_letter, repeats::Repeats, settings::Encoding, tally::Tally};
+use crate::{dead_letter, language::judge, repeats::Repeats, settings::Encoding, tally::Tally};
 
 /// The topics that are written to, in the order of [`crate::settings::Topics::names`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,9 @@ pub(crate) struct Conclusions<'a> {
     pub output: Encoding,
 }
 
-/// What the model said of an event's text; `None` where it failed.
-pub(crate) type Judged<'a> = Option<(&'a Scored, &'a str)>;
+/// What the model said of an event's text, with its version and the languages that it was shown
+/// in; `None` where it failed.
+pub(crate) type Judged<'a> = Option<(&'a Scored, &'a str, &'a [String])>;
 
 impl Conclusions<'_> {
     /// Concludes about one record. `text` is there for an event, with what the model said of it.
@@ -87,8 +88,9 @@ impl Conclusions<'_> {
         text: &Text<'_>,
         judged: Judged<'_>,
     ) {
-        let scored = judged.map(|(scored, model_version)| scored.by_model(model_version));
-        let verdict = decide(event, text, scored.as_ref(), self.policy, source(record));
+        let shown = judged.map_or(&[][..], |(.., shown)| shown);
+        let scored = judged.map(|(scored, version, _)| scored.by_model(version));
+        let verdict = judge(event, text, scored, shown, self.policy, source(record));
         let parts = [
             event.brand.as_str(),
             event.id.as_str(),

@@ -6,6 +6,7 @@
 mod conclude;
 pub mod dead_letter;
 pub mod lanes;
+pub mod language;
 pub mod metrics;
 mod observer;
 pub mod pipeline;

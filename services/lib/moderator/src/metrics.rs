@@ -9,6 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 use tidegate_chassis::metrics::{COUNTS, Catalogue, EVENT_AGE_SECONDS, MetricDef, SECONDS};
 use tidegate_classifier::ClassifierStats;
+use tidegate_core::Label;
 use tidegate_kafka::TopicPartition;
 
 /// Every metric of a consumer.
@@ -34,6 +35,8 @@ pub const CATALOGUE: &[MetricDef] = &[
     DEDUPLICATED,
     TOKENS,
     BAND,
+    CORRECTED,
+    DISAGREED,
     NOT_SCORED,
     MODEL,
     POLICY,
@@ -174,6 +177,18 @@ const BAND: MetricDef = MetricDef::gauge(
      fewer go to the deep model.",
     &["lane"],
 );
+const CORRECTED: MetricDef = MetricDef::counter(
+    "tidegate_cascade_corrected_texts_total",
+    Unit::Count,
+    "Texts to which the deep model gave other labels than the screen model had.",
+    &[],
+);
+const DISAGREED: MetricDef = MetricDef::counter(
+    "tidegate_cascade_disagreements_total",
+    Unit::Count,
+    "Texts about which the screen and the deep model disagreed, by label.",
+    &["label"],
+);
 const NOT_SCORED: MetricDef = MetricDef::counter(
     "tidegate_texts_not_scored_total",
     Unit::Count,
@@ -275,6 +290,8 @@ pub struct LaneMetrics {
     last_commit: Gauge,
     band: Gauge,
     texts: [Counter; 2],
+    corrected: Counter,
+    disagreed: [Counter; Label::COUNT],
     tokens: [Counter; 4],
     cache_hits: Counter,
     deduplicated: Counter,
@@ -304,6 +321,10 @@ impl LaneMetrics {
             partitions: gauge!(PARTITIONS.name, "lane" => lane.clone()),
             last_commit: gauge!(LAST_COMMIT.name, "lane" => lane.clone()),
             band: gauge!(BAND.name, "lane" => lane),
+            corrected: counter!(CORRECTED.name),
+            disagreed: std::array::from_fn(
+                |index| counter!(DISAGREED.name, "label" => Label::ALL[index].as_str()),
+            ),
             texts: ["screen", "deep"].map(|tier| counter!(TEXTS.name, "tier" => tier)),
             tokens: [
                 ("screen", "text"),
@@ -346,6 +367,10 @@ impl LaneMetrics {
             texts.increment(model.texts);
             text.increment(model.tokens);
             padding.increment(model.padded_tokens - model.tokens);
+        }
+        self.corrected.increment(stats.corrected);
+        for (counter, count) in self.disagreed.iter().zip(stats.disagreed) {
+            counter.increment(count);
         }
         self.cache_hits.increment(stats.cache_hits);
         self.deduplicated.increment(stats.deduplicated);

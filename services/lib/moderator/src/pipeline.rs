@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidegate_classifier::{Classifier, Scored};
+use tidegate_classifier::{Classifier, Scored, score_readings};
 use tidegate_core::{
     decode::{DecodeOptions, Decoded, HeaderLookup, Incoming, Rejection, decode},
     normalize::{Text, normalize},
@@ -63,6 +63,11 @@ pub trait Scorer {
     /// The version of the model that gives scores of `tier`.
     fn version(&self, tier: tidegate_classifier::Tier) -> &str;
 
+    /// The languages (ISO 639-1) in which the model of `tier` was shown to be good; none: not known.
+    fn languages(&self, _tier: tidegate_classifier::Tier) -> &[String] {
+        &[]
+    }
+
     /// Narrows what goes to the deep model: 1 is the whole band, 0 nothing.
     fn narrow(&mut self, _ratio: f32) {}
 
@@ -73,23 +78,40 @@ pub trait Scorer {
 /// A classifier with its models' versions.
 pub struct ClassifierScorer {
     classifier: Classifier,
-    screen: String,
-    deep: String,
+    screen: Facts,
+    deep: Facts,
+}
+
+/// What is said of a model where its scores are used.
+#[derive(Default)]
+struct Facts {
+    version: String,
+    languages: Vec<String>,
 }
 
 impl From<Classifier> for ClassifierScorer {
     fn from(classifier: Classifier) -> Self {
         use tidegate_classifier::Tier;
-        let version = |tier| {
-            let model = classifier.model(tier);
-            model.map_or_else(String::new, |model| {
-                format!("{}-{}", model.name, model.version)
-            })
+        let facts = |tier| {
+            let facts = classifier.model(tier).map(|model| Facts {
+                version: format!("{}-{}", model.name, model.version),
+                languages: model.languages,
+            });
+            facts.unwrap_or_default()
         };
         Self {
-            screen: version(Tier::Screen),
-            deep: version(Tier::Deep),
+            screen: facts(Tier::Screen),
+            deep: facts(Tier::Deep),
             classifier,
+        }
+    }
+}
+
+impl ClassifierScorer {
+    fn facts(&self, tier: tidegate_classifier::Tier) -> &Facts {
+        match tier {
+            tidegate_classifier::Tier::Screen => &self.screen,
+            tidegate_classifier::Tier::Deep => &self.deep,
         }
     }
 }
@@ -102,10 +124,11 @@ impl Scorer for ClassifierScorer {
     }
 
     fn version(&self, tier: tidegate_classifier::Tier) -> &str {
-        match tier {
-            tidegate_classifier::Tier::Screen => &self.screen,
-            tidegate_classifier::Tier::Deep => &self.deep,
-        }
+        &self.facts(tier).version
+    }
+
+    fn languages(&self, tier: tidegate_classifier::Tier) -> &[String] {
+        &self.facts(tier).languages
     }
 
     fn narrow(&mut self, ratio: f32) {
@@ -178,12 +201,14 @@ impl<S: Scorer> Pipeline<S> {
 
     /// Scores the events among `decoded`; `false` if the model failed.
     fn classify(&mut self, texts: &[Option<Text<'_>>]) -> bool {
-        let scorable: Vec<&str> = texts.iter().flatten().map(Text::scored).collect();
-        match self.scorer.score(&scorable, &mut self.scored) {
+        let scorable = || texts.iter().flatten();
+        let score = |texts: &[&str], out: &mut Vec<Scored>| self.scorer.score(texts, out);
+        match score_readings(scorable(), &mut self.scored, score) {
             Ok(()) => true,
             Err(error) => {
-                tracing::error!(%error, texts = scorable.len(), "model failed: these go to a person");
-                self.metrics().not_scored(scorable.len() as u64);
+                let texts = scorable().count();
+                tracing::error!(%error, texts, "model failed: these go to a person");
+                self.metrics().not_scored(texts as u64);
                 false
             }
         }
@@ -235,7 +260,11 @@ impl<S: Scorer> Processor for Pipeline<S> {
         for ((record, decoded), text) in batch.records().zip(&decoded).zip(&texts) {
             let judged = text.as_ref().and_then(|_| {
                 let scored = scores.next().filter(|_| is_scored)?;
-                Some((scored, self.scorer.version(scored.tier)))
+                let (version, shown) = (
+                    self.scorer.version(scored.tier),
+                    self.scorer.languages(scored.tier),
+                );
+                Some((scored, version, shown))
             });
             conclusions.conclude(&record, decoded, text.as_ref(), judged);
         }

@@ -172,11 +172,14 @@ impl From<Encoding> for Format {
     }
 }
 
+/// The mode that the models decide.
+const AUTO: &str = "auto";
+
 /// The section `[model]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelSection {
-    /// `screen`, `deep` or `cascade`.
+    /// `screen`, `deep` or `cascade`; `auto` is a cascade where there is a deep model, else `screen`.
     pub mode: String,
     /// The folder that holds the models' folders, `screen` and `deep`.
     pub folder: PathBuf,
@@ -187,7 +190,7 @@ pub struct ModelSection {
 impl Default for ModelSection {
     fn default() -> Self {
         Self {
-            mode: "screen".to_owned(),
+            mode: AUTO.to_owned(),
             folder: "models".into(),
             cache: 65_536,
         }
@@ -238,7 +241,8 @@ impl Settings {
     /// What the classifier of each lane loads.
     #[must_use]
     pub fn classifier(&self) -> ClassifierSettings {
-        let mode = self.model.mode.parse().unwrap_or(Mode::Screen);
+        let best = || Mode::best(&self.model.folder);
+        let mode = self.model.mode.parse().unwrap_or_else(|_| best());
         ClassifierSettings {
             cache_capacity: self.model.cache,
             ..ClassifierSettings::new(&self.model.folder, mode)
@@ -293,9 +297,9 @@ impl Validate for Settings {
             }
         });
         mistakes.within("model", |mistakes| {
-            if let Err(message) = self.model.mode.parse::<Mode>() {
-                mistakes.add("mode", message);
-            }
+            let mode = &self.model.mode;
+            let is_known = mode == AUTO || mode.parse::<Mode>().is_ok();
+            mistakes.require(is_known, "mode", "must be auto, screen, deep or cascade");
         });
         mistakes.within("admin", |mistakes| self.admin.validate(mistakes));
         mistakes.within("log", |mistakes| self.log.validate(mistakes));

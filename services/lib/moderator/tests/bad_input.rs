@@ -252,7 +252,11 @@ fn a_message_that_could_not_be_scored_goes_to_a_person() {
         [],
     );
     let mut outbox = Outbox::new(topics());
-    pipeline(Service::Comments, WordScorer { fails: true }, None).process(&batch, &mut outbox);
+    let scorer = WordScorer {
+        fails: true,
+        ..WordScorer::default()
+    };
+    pipeline(Service::Comments, scorer, None).process(&batch, &mut outbox);
     let verdict: Value =
         serde_json::from_slice(outbox.records().next().unwrap().payload.unwrap()).unwrap();
     assert_eq!(

@@ -189,6 +189,7 @@ fn start(bench: &Bench, cluster: &Cluster, input: &str, group: &str) -> anyhow::
         format!("kafka.transactional_id_prefix={group}"),
         "kafka.instance=bench".to_owned(),
         format!("model.folder={}", bench.settings.model.folder.display()),
+        format!("model.mode={}", bench.settings.model.mode),
         "admin.listen=127.0.0.1:0".to_owned(),
         "log.filter=warn".to_owned(),
     ];

@@ -271,6 +271,7 @@ fn judged(scored: &Scored) -> tidegate_core::Scored<'static> {
         tier: Tier::Screen,
         windows: u32::from(scored.windows),
         model_version: "screen-2026.01.01",
+        is_language_shown: true,
     }
 }
 

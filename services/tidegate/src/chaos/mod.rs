@@ -159,6 +159,8 @@ impl Run {
             // Long, so that a kill finds a transaction open.
             "lane.commit_interval=400ms".to_owned(),
             format!("model.folder={}", models.display()),
+            // What is counted here is records, and the screen hands them on fastest.
+            "model.mode=screen".to_owned(),
             "admin.listen=127.0.0.1:0".to_owned(),
             "log.format=json".to_owned(),
             format!("topics.verdicts={}", outputs.verdicts),

@@ -27,6 +27,8 @@ pub(super) struct Counts {
     pub routed: Routed,
     /// Verdicts that hide the message.
     pub hidden: u64,
+    /// Verdicts by the model that scored.
+    pub scored_by: ScoredBy,
     /// Milliseconds from a record's timestamp to its committed verdict.
     latency: Histogram<u64>,
     /// The last verdicts that did something, newest first.
@@ -44,6 +46,17 @@ pub(super) struct Routed {
     pub purchase_intent: u64,
     /// What a person must see.
     pub escalations: u64,
+}
+
+/// Verdicts by the model that scored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct ScoredBy {
+    /// The fast one.
+    pub screen: u64,
+    /// The thorough one.
+    pub deep: u64,
+    /// None: what is withdrawn.
+    pub none: u64,
 }
 
 /// A verdict as the screen shows it.
@@ -72,6 +85,8 @@ pub(super) struct Summary {
     pub routed: Routed,
     /// Verdicts that hide.
     pub hidden: u64,
+    /// Verdicts by the model that scored.
+    pub scored_by: ScoredBy,
     /// Consumed records per second over the whole run.
     pub events_per_second: u64,
     /// Record timestamp to committed verdict.
@@ -103,6 +118,7 @@ impl Counts {
             dead_letters: 0,
             routed: Routed::default(),
             hidden: 0,
+            scored_by: ScoredBy::default(),
             // Latencies up to an hour, to one part in a hundred.
             latency: Histogram::new_with_max(3_600_000, 2)
                 .expect("the bounds are constants that the histogram takes"),
@@ -139,6 +155,7 @@ impl Counts {
             dead_letters: self.dead_letters,
             routed: self.routed,
             hidden: self.hidden,
+            scored_by: self.scored_by,
             events_per_second: (self.consumed as f64 / seconds) as u64,
             latency_ms: Latency {
                 p50: self.latency.value_at_quantile(0.5),

@@ -56,8 +56,8 @@ pub(crate) struct Args {
     /// Seed of the stream of events
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Which models score: screen, deep or cascade
-    #[arg(long, default_value = "screen")]
+    /// Which models score: screen, deep or cascade; auto is a cascade where there is a deep model
+    #[arg(long, default_value = "auto")]
     model: String,
     /// The folder that holds the models
     #[arg(long, value_name = "DIR")]

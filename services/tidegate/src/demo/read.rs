@@ -28,6 +28,8 @@ struct Verdict<'a> {
     #[serde(default)]
     brand: Option<&'a str>,
     action: &'a str,
+    #[serde(default)]
+    tier: &'a str,
     #[serde(borrow)]
     reasons: Vec<Reason<'a>>,
 }
@@ -83,6 +85,12 @@ fn note(counts: &mut Counts, topics: &Topics, topic: &str, payload: &[u8]) {
             let Ok(verdict) = serde_json::from_slice::<Verdict<'_>>(payload) else {
                 return;
             };
+            let scored_by = &mut counts.scored_by;
+            *match verdict.tier {
+                "screen" => &mut scored_by.screen,
+                "deep" => &mut scored_by.deep,
+                _ => &mut scored_by.none,
+            } += 1;
             counts.hidden += u64::from(verdict.action.starts_with("hide"));
             if verdict.action != "allow" {
                 counts.keep(shown(&verdict));
@@ -137,10 +145,11 @@ mod tests {
     #[test]
     fn a_hiding_verdict_is_counted_and_shown_without_its_text() {
         let (mut counts, topics) = (Counts::new(), Topics::default());
-        let verdict = br#"{"event_id":"e1","platform":"x","action":"hide","text":"secret",
+        let verdict =
+            br#"{"event_id":"e1","platform":"x","action":"hide","tier":"deep","text":"secret",
             "reasons":[{"code":"spam","score":0.91}]}"#;
         note(&mut counts, &topics, &topics.verdicts.clone(), verdict);
-        assert_eq!(counts.hidden, 1);
+        assert_eq!((counts.hidden, counts.scored_by.deep), (1, 1));
         let recent = &counts.recent[0];
         assert_eq!(
             (recent.reasons.as_str(), recent.about.as_str()),

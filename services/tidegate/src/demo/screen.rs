@@ -22,6 +22,13 @@ pub(super) fn picture(counts: &Counts, rate: f64, header: &str) -> String {
         "  verdicts {:>10}    dead letters {:>6}    hidden {:>8}",
         now.verdicts, now.dead_letters, now.hidden
     ));
+    let by = now.scored_by;
+    let share = |count: u64| count as f64 * 100.0 / now.verdicts.max(1) as f64;
+    line(format!(
+        "  scored by screen {:>5.1} %    by deep {:>5.1} %",
+        share(by.screen),
+        share(by.deep)
+    ));
     line(String::new());
     let routed = now.routed;
     let most = now.consumed.max(1);
@@ -67,13 +74,24 @@ mod tests {
         let mut counts = Counts::new();
         (counts.consumed, counts.verdicts, counts.dead_letters) = (1234, 1200, 34);
         counts.routed.hate = 77;
+        (counts.scored_by.screen, counts.scored_by.deep) = (1050, 150);
         counts.keep(super::super::counts::Recent {
             action: "hide".to_owned(),
             reasons: "spam 0.97".to_owned(),
             about: "evt-1".to_owned(),
         });
         let picture = picture(&counts, 10.0, "embedded broker");
-        for shown in ["1234", "1200", "34", "77", "hide", "spam 0.97", "evt-1"] {
+        for shown in [
+            "1234",
+            "1200",
+            "34",
+            "77",
+            "hide",
+            "spam 0.97",
+            "evt-1",
+            "87.5 %",
+            "12.5 %",
+        ] {
             assert!(picture.contains(shown), "{shown} is missing in {picture}");
         }
     }

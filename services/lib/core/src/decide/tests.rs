@@ -47,6 +47,7 @@ fn scored(labels: &[(Label, f32)]) -> Scored<'static> {
         tier: Tier::Deep,
         windows: 1,
         model_version: "deep-1",
+        is_language_shown: true,
     }
 }
 
@@ -96,6 +97,84 @@ fn spam_is_hidden_without_asking_anyone() {
     assert_eq!((action, review), (Action::Hide, None));
     assert_eq!(codes, ["spam"]);
     assert_eq!(routes, [Route::Spam]);
+}
+
+/// As in a language in which nobody has shown how good the model is.
+fn in_unproven_language<'a>(
+    event: &'a Event<'_>,
+    policy: &'a Policy,
+    labels: &[(Label, f32)],
+) -> Verdict<'a> {
+    let scored = Scored {
+        is_language_shown: false,
+        ..scored(labels)
+    };
+    decide(
+        event,
+        &normalize(&event.text),
+        Some(&scored),
+        policy,
+        SOURCE,
+    )
+}
+
+fn codes<'a>(verdict: &Verdict<'a>) -> Vec<&'a str> {
+    verdict.reasons.iter().map(|reason| reason.code).collect()
+}
+
+#[test]
+fn scores_hide_nothing_in_a_language_in_which_they_were_not_shown_to_be_good() {
+    let (event, policy) = (event(Channel::Comment, "x"), Policy::default_policy());
+    let verdict = in_unproven_language(&event, &policy, &[(Label::Spam, 0.97)]);
+    assert_eq!(verdict.action, Action::Review);
+    assert_eq!(verdict.review.unwrap().queue, "spam");
+    assert_eq!(codes(&verdict), ["spam", "language_not_shown"]);
+    assert_eq!(
+        routes(&verdict).iter().count(),
+        2,
+        "spam, and a person sees it"
+    );
+    let verdict = in_unproven_language(&event, &policy, &[(Label::Hate, 0.97)]);
+    assert_eq!(verdict.action, Action::Review);
+    let review = verdict.review.unwrap();
+    assert_eq!(
+        (review.queue, review.priority),
+        ("conduct", Priority::Urgent)
+    );
+}
+
+#[test]
+fn what_hides_nothing_is_the_same_in_every_language() {
+    let (event, policy) = (event(Channel::Comment, "x"), Policy::default_policy());
+    let verdict = in_unproven_language(&event, &policy, &[(Label::Risk, 0.97)]);
+    assert_eq!(
+        (verdict.action, codes(&verdict)),
+        (Action::Review, vec!["risk"])
+    );
+    let verdict = in_unproven_language(&event, &policy, &[(Label::Positive, 0.97)]);
+    assert_eq!((verdict.action, codes(&verdict)), (Action::Allow, vec![]));
+}
+
+#[test]
+fn a_policy_may_let_scores_hide_in_every_language_and_phrases_always_may() {
+    let without: String = crate::policy::DEFAULT_POLICY
+        .lines()
+        .filter(|line| !line.starts_with("language_not_shown:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let rule = "  - { id: own, phrases: [casino], action: hide, queue: spam }\n";
+    let (bold, cautious) = (
+        Policy::parse(&without).unwrap(),
+        Policy::parse(&format!("{}{rule}", crate::policy::DEFAULT_POLICY)).unwrap(),
+    );
+    let event = event(Channel::Comment, "casino");
+    let verdict = in_unproven_language(&event, &bold, &[(Label::Spam, 0.97)]);
+    assert_eq!(verdict.action, Action::Hide);
+    let verdict = in_unproven_language(&event, &cautious, &[]);
+    assert_eq!(
+        (verdict.action, codes(&verdict)),
+        (Action::Hide, vec!["own"])
+    );
 }
 
 #[test]
@@ -234,7 +313,7 @@ fn a_verdict_is_written_with_everything_that_explains_it() {
             r#""reasons":[{"code":"hate","label":"hate","score":0.9123,"threshold":0.5}],"#,
             r#""text_flags":["invisible_characters"],"clock_ahead":false,"#,
             r#""review":{"queue":"conduct","priority":"urgent","due_at":1731000000000},"#,
-            r#""tier":"deep","windows":1,"model_version":"deep-1","policy_version":"default-1","#,
+            r#""tier":"deep","windows":1,"model_version":"deep-1","policy_version":"default-2","#,
             r#""source":{"topic":"comments.v1","partition":0,"offset":9}}"#
         )
         .replace("ID", &verdict.id.to_string())

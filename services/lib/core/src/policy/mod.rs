@@ -31,6 +31,7 @@ pub struct Policy {
     labels: [LabelPolicy; Label::COUNT],
     low_confidence: Outcome,
     not_scored: Outcome,
+    language_not_shown: Option<Outcome>,
     negative_floor: Option<(Threshold, Outcome)>,
     /// Milliseconds until a case is due, by channel.
     deadlines_ms: [i64; Channel::ALL.len()],
@@ -110,6 +111,10 @@ impl Policy {
         &self.not_scored
     }
 
+    pub(crate) const fn language_not_shown(&self) -> Option<&Outcome> {
+        self.language_not_shown.as_ref()
+    }
+
     pub(crate) const fn negative_floor(&self) -> Option<&(Threshold, Outcome)> {
         self.negative_floor.as_ref()
     }
@@ -140,6 +145,11 @@ impl Policy {
 }
 
 impl Rule {
+    /// Whether it rests on scores: then it is only as good as these.
+    pub(crate) const fn reads_scores(&self) -> bool {
+        self.when.is_some()
+    }
+
     fn holds(
         &self,
         event: &Event<'_>,

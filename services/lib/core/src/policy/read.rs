@@ -47,6 +47,7 @@ impl Document {
             "low_confidence",
             "negative_floor",
             "not_scored",
+            "language_not_shown",
             "rules",
         ];
         let root = self.reader.map(root, &keys);
@@ -65,6 +66,7 @@ impl Document {
         let overrides = self.overrides(&root);
         let low_confidence = self.required_outcome(&root, "low_confidence");
         let not_scored = self.required_outcome(&root, "not_scored");
+        let language_not_shown = self.language_not_shown(&root);
         let negative_floor = root
             .get("negative_floor")
             .map(|node| self.negative_floor(node));
@@ -84,6 +86,7 @@ impl Document {
             labels: labels.try_into().ok()?,
             low_confidence: low_confidence?,
             not_scored: not_scored?,
+            language_not_shown,
             negative_floor: match negative_floor {
                 Some(floor) => Some(floor?),
                 None => None,
@@ -299,6 +302,19 @@ impl Document {
             when,
             outcome: outcome?,
         })
+    }
+
+    fn language_not_shown(&mut self, root: &Map<'_>) -> Option<Outcome> {
+        let map = self
+            .reader
+            .map(root.get("language_not_shown")?, &OUTCOME_KEYS);
+        let outcome = self.outcome(&map)?;
+        if outcome.action.hides() {
+            let message =
+                "`language_not_shown` can't hide; leave it out, and every language is hidden in";
+            self.reader.mistake(map.line, message);
+        }
+        Some(outcome)
     }
 
     fn required_outcome(&mut self, root: &Map<'_>, key: &str) -> Option<Outcome> {

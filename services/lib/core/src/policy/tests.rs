@@ -55,9 +55,19 @@ fn rules(policy: &Policy, channel: Channel, text: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_stands_in_for_hiding_cannot_hide() {
+    let more = "language_not_shown: { action: hide, queue: care }\n";
+    let errors = Policy::parse(&format!("{BASE}{more}"))
+        .unwrap_err()
+        .to_string();
+    assert!(errors.contains("can't hide"), "{errors}");
+    assert!(with("").language_not_shown().is_none());
+}
+
+#[test]
 fn the_shipped_policy_has_no_mistake() {
     let policy = Policy::parse(DEFAULT_POLICY).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(policy.version(), "default-1");
+    assert_eq!(policy.version(), "default-2");
     assert_eq!(policy.rules.len(), 5);
 }
 

@@ -20,6 +20,8 @@ use tidegate_moderator::{
 #[derive(Default)]
 pub struct WordScorer {
     pub fails: bool,
+    /// What it was last told about the cascade's band.
+    pub narrowed_to: Arc<Mutex<f32>>,
 }
 
 impl Scorer for WordScorer {
@@ -44,6 +46,10 @@ impl Scorer for WordScorer {
             }
         }));
         Ok(())
+    }
+
+    fn narrow(&mut self, ratio: f32) {
+        *self.narrowed_to.lock().unwrap() = ratio;
     }
 
     fn version(&self, _tier: Tier) -> &str {
