@@ -11,12 +11,20 @@ use tidegate_classifier::{Classifier, ClassifierSettings, GoldenError, Mode};
 
 #[test]
 fn the_shipped_models_reproduce_their_golden_files() {
-    for (mode, name) in [(Mode::Screen, "screen"), (Mode::Deep, "deep")] {
-        let folder = shipped().join(name);
-        if !folder.join("golden.jsonl").exists() {
-            assert_ne!(name, "screen");
-            continue;
-        }
+    let has_manifest = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let is_model = path.join("manifest.toml").is_file();
+        is_model.then(|| path.file_name().unwrap().to_owned())
+    };
+    let entries = std::fs::read_dir(shipped()).unwrap();
+    let mut models: Vec<_> = entries.filter_map(has_manifest).collect();
+    models.sort();
+    assert_eq!(
+        models,
+        ["deep", "screen"],
+        "every model that is shipped is tested here"
+    );
+    for mode in [Mode::Screen, Mode::Deep] {
         let mut classifier = Classifier::load(&ClassifierSettings::new(&shipped(), mode)).unwrap();
         assert!(classifier.verify_golden().unwrap() >= 100);
     }
