@@ -103,7 +103,7 @@ fn a_processed_batch_exports_only_catalogued_names_and_balances() {
         pipeline.committed();
         metrics::model_in_use("screen", "1", "abc");
         metrics::policy_reloaded("refused");
-        metrics::policy_in_force("default-2", None);
+        metrics::policy_in_force("default-3", None);
     });
     let scrape = exported.render();
     assert_eq!(catalogue.breaches(&scrape), Vec::<String>::new());
@@ -111,7 +111,7 @@ fn a_processed_batch_exports_only_catalogued_names_and_balances() {
         "tidegate_records_consumed_total{topic=\"comments.v1\"} 2",
         "tidegate_dead_letters_total{reason=\"invalid_json\"} 1",
         "tidegate_dead_letters_total{reason=\"missing_field\"} 1",
-        "tidegate_policy_info{version=\"default-2\"} 1",
+        "tidegate_policy_info{version=\"default-3\"} 1",
     ] {
         assert!(scrape.contains(line), "{line} is missing in\n{scrape}");
     }

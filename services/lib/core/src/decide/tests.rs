@@ -313,7 +313,7 @@ fn a_verdict_is_written_with_everything_that_explains_it() {
             r#""reasons":[{"code":"hate","label":"hate","score":0.9123,"threshold":0.5}],"#,
             r#""text_flags":["invisible_characters"],"clock_ahead":false,"#,
             r#""review":{"queue":"conduct","priority":"urgent","due_at":1731000000000},"#,
-            r#""tier":"deep","windows":1,"model_version":"deep-1","policy_version":"default-2","#,
+            r#""tier":"deep","windows":1,"model_version":"deep-1","policy_version":"default-3","#,
             r#""source":{"topic":"comments.v1","partition":0,"offset":9}}"#
         )
         .replace("ID", &verdict.id.to_string())

@@ -67,7 +67,7 @@ fn what_stands_in_for_hiding_cannot_hide() {
 #[test]
 fn the_shipped_policy_has_no_mistake() {
     let policy = Policy::parse(DEFAULT_POLICY).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(policy.version(), "default-2");
+    assert_eq!(policy.version(), "default-3");
     assert_eq!(policy.rules.len(), 5);
 }
 
