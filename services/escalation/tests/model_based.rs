@@ -1,6 +1,8 @@
 //! Random acts by several agents, with a clock that moves and a sweep that comes by now and then:
 //! the store on SQLite must answer as a reference does that fits on a page.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::{
     collections::BTreeSet,
     sync::{

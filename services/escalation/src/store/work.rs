@@ -253,7 +253,7 @@ impl Job for ClaimNext {
         let rows = unit.rows(&sql).await?;
         let place = |row: &&AnyRow| -> (i64, i64) {
             // Both are there: the statement asked for them.
-            (get(*row, 3).unwrap_or(i64::MAX), get(*row, 0).unwrap_or(0))
+            (get(row, 3).unwrap_or(i64::MAX), get(row, 0).unwrap_or(0))
         };
         let Some(first) = rows.iter().min_by_key(place) else {
             return Ok(None);

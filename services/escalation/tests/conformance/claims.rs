@@ -253,7 +253,7 @@ pub(crate) async fn many_agents_at_once_never_share_a_case(world: &World) {
     world
         .arrive((0..60).map(|n| arriving(&n.to_string())))
         .await;
-    race(world, &[world.store.clone()]).await;
+    race(world, std::slice::from_ref(&world.store)).await;
 }
 
 pub(crate) async fn two_processes_share_the_queue_without_double_claims(world: &World) {

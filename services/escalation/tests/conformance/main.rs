@@ -1,5 +1,7 @@
 //! What every store must do, sentence by sentence: each scenario runs on SQLite and on PostgreSQL.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod audit;
 mod claims;
 mod deadlines;

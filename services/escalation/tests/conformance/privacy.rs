@@ -174,6 +174,7 @@ pub(crate) async fn no_byte_of_an_erased_person_is_left_in_the_files(world: &Wor
         .arrive((0..300).map(|n| arriving(&n.to_string())))
         .await;
     fill(world).await;
+    world.queue(queue("conduct")).await;
     world
         .arrive((300..600).map(|n| arriving(&n.to_string())))
         .await;
