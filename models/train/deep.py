@@ -38,6 +38,7 @@ class Plan:
     head_rate: float = 2e-3
     # The first pass is left here, its rate still high; the second brings it down to nothing.
     leave_at: int | None = 3200
+    polish_steps: int = 640
     polish_share: float = 0.12
     polish_authored_times: float = 2.0
     polish_rate: float = 7e-5
@@ -219,6 +220,7 @@ def tune(rows: Rows, plan: Plan, work, log) -> tuple:
         pool = Pool(rows, tokenizer, plan, rng, polish=False)
         one_pass(net, pool, (plan.rate, plan.head_rate), first, plan.leave_at, log, progress)
     pool = Pool(rows, tokenizer, plan, np.random.default_rng(plan.seed + 1), polish=True)
+    pool.steps = pool.steps[: plan.polish_steps]
     one_pass(net, pool, (plan.polish_rate, plan.polish_head_rate), second, None, log, progress)
     return net.eval(), tokenizer
 
