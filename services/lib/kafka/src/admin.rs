@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier,
+        ResourceSpecifier, TopicReplication,
+    },
     client::DefaultClientContext,
     error::{KafkaError, RDKafkaErrorCode as Code},
 };
@@ -207,6 +210,32 @@ impl Admin {
         Ok(created)
     }
 
+    /// How long topics keep their records, in milliseconds; `None` for one that keeps some without
+    /// limit. What does not exist is left out.
+    ///
+    /// # Errors
+    /// No broker answered in time, or it refused.
+    pub fn retention(&self, topics: &[String]) -> Result<Vec<(String, Option<i64>)>, AdminError> {
+        let names: Vec<_> = topics
+            .iter()
+            .map(|topic| ResourceSpecifier::Topic(topic))
+            .collect();
+        let options = AdminOptions::new().request_timeout(Some(self.timeout));
+        let described = pollster::block_on(self.client.describe_configs(&names, &options))
+            .map_err(|error| self.cluster_error("describe topics", &error))?;
+        Ok(described
+            .into_iter()
+            .flatten()
+            .filter_map(|resource| {
+                let kept = kept_ms(&resource);
+                match resource.specifier {
+                    OwnedResourceSpecifier::Topic(name) => Some((name, kept)),
+                    _ => None,
+                }
+            })
+            .collect())
+    }
+
     fn cluster_error(&self, action: &'static str, error: &KafkaError) -> AdminError {
         let advice = error.rdkafka_error_code().and_then(client::advice);
         AdminError::Cluster {
@@ -218,4 +247,15 @@ impl Admin {
             },
         }
     }
+}
+
+/// How long a topic keeps records; `None` if without limit.
+fn kept_ms(topic: &ConfigResource) -> Option<i64> {
+    let value = |name: &str| topic.get(name).and_then(|entry| entry.value.as_deref());
+    // A compacted topic keeps the last record of each key.
+    if value("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+        return None;
+    }
+    let ms: i64 = value("retention.ms")?.parse().ok()?;
+    (ms >= 0).then_some(ms)
 }

@@ -132,7 +132,7 @@ impl Source {
     }
 
     /// The client, which is only ever missing between two clients.
-    fn client(&self) -> Result<&Client, Failure> {
+    pub(crate) fn client(&self) -> Result<&Client, Failure> {
         self.client.as_ref().ok_or_else(|| {
             errors::failure(FailureKind::Retry, "read", "the consumer is restarting")
         })

@@ -10,9 +10,11 @@ mod context;
 pub mod embedded;
 mod errors;
 mod native;
+mod numbered;
 mod oauth;
 mod producer;
 mod quiet;
+mod reading;
 mod status;
 
 use std::{
@@ -20,6 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use numbered::{NumberedWriter, Published};
+pub use reading::Reading;
 pub use status::{ClientHandle, ClientStatus, LagSnapshot};
 
 use self::{

@@ -109,6 +109,19 @@ impl Source {
         native::is_member(client.client().native_ptr()).then_some(metadata)
     }
 
+    /// Asks for positions to be committed, and does not wait for it.
+    pub(crate) fn commit_async(
+        &self,
+        offsets: &[(TopicPartition, NextOffset)],
+    ) -> Result<(), Failure> {
+        let list = offsets_list(offsets);
+        self.client()?
+            .commit(&list, CommitMode::Async)
+            .map_err(|error| {
+                errors::failure(FailureKind::Retry, "commit offsets", error.to_string())
+            })
+    }
+
     /// Commits positions without a transaction.
     pub(crate) fn commit(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
         const ACTION: &str = "commit offsets";
