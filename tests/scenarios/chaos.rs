@@ -2,13 +2,13 @@
 //! and the numbers that it prints must say that nothing was lost, doubled or out of order.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode, ExitStatus, Stdio},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde::Deserialize;
-use tidegate_tests::{Part, StartError, Suite};
+use tidegate_tests::{Part, StartError, Suite, program};
 
 /// The exit status for "something that is needed is not there".
 const UNAVAILABLE: i32 = 69;
@@ -83,48 +83,4 @@ fn chaos(program: &PathBuf, options: &[&str]) -> anyhow::Result<(Report, ExitSta
     let last = last.with_context(|| format!("no result ({}):\n{said}", output.status))?;
     let report = serde_json::from_str(last).context("read the result")?;
     Ok((report, output.status, said))
-}
-
-/// The program, built from what is in the checkout now and with the profile of this test. It is
-/// another package's, so cargo does not hand over its path.
-fn program() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    // …/target/PROFILE/deps/chaos-HASH
-    let folder = own.ancestors().nth(2).context("a folder above the test")?;
-    let program = folder.join("tidegate");
-    let Some(cargo) = std::env::var_os("CARGO") else {
-        ensure!(
-            program.is_file(),
-            "{} is missing: build it with `cargo build -p tidegate`",
-            program.display()
-        );
-        return Ok(program);
-    };
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let built = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "tidegate",
-            "--bin",
-            "tidegate",
-        ])
-        .args(["--profile", profile])
-        .arg("--target-dir")
-        .arg(folder.parent().context("the target folder")?)
-        .current_dir(workspace)
-        .stdin(Stdio::null())
-        .output()
-        .context("build the program")?;
-    ensure!(
-        built.status.success(),
-        "the program can't be built:\n{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    Ok(program)
 }

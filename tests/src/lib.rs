@@ -8,6 +8,7 @@ mod account;
 mod flow;
 mod kafka;
 mod postgres;
+mod program;
 mod records;
 #[cfg(feature = "suite")]
 mod suite;
@@ -17,6 +18,7 @@ pub use account::{Account, Audit};
 pub use flow::Flow;
 pub use kafka::{Listener, RealKafka, StartError};
 pub use postgres::RealPostgres;
+pub use program::program;
 pub use records::{Isolation, Seen, Topics};
 #[cfg(feature = "suite")]
 pub use suite::{Part, Suite};

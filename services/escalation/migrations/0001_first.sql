@@ -141,6 +141,19 @@ CREATE TABLE offsets (
     PRIMARY KEY (topic, part)
 );
 
+-- Records that could not be read, as they came.
+CREATE TABLE unreadable (
+    topic TEXT NOT NULL,
+    part BIGINT NOT NULL,
+    place BIGINT NOT NULL,
+    time BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    key {blob} NOT NULL,
+    value {blob} NOT NULL,
+    PRIMARY KEY (topic, part, place)
+);
+CREATE INDEX unreadable_by_time ON unreadable (time);
+
 -- Who may do, for now, what only one process may.
 CREATE TABLE process_leases (
     name TEXT PRIMARY KEY,

@@ -80,6 +80,8 @@ refusals! {
     BadPageToken => InvalidArgument, "BAD_PAGE_TOKEN", "page_token is not one that this request gave: start without one, and change nothing else while you go on";
     /// The page size is negative.
     BadPageSize => InvalidArgument, "BAD_PAGE_SIZE", "page_size must not be negative";
+    /// Another process has read on from there.
+    Overtaken { partition: String } => Aborted, "OVERTAKEN", "another process has read on from {partition}: go on from where it is";
     /// There is one already.
     AlreadyExists { what: String } => AlreadyExists, "ALREADY_EXISTS", "{what} exists already";
 }

@@ -14,12 +14,16 @@ use tidegate_moderator::{pipeline::ClassifierScorer, policy_file::PolicyInForce}
 use crate::{
     Caller, Store, StoreError,
     auth::{Authenticator, jwt::Jwt},
+    ends::Ends,
     metrics,
     server::{self, Serve, ServeError},
     service::scoring::ScorerHandle,
     settings::Settings,
     store::{Clock, Page, system_clock},
 };
+
+/// How long the threads that read and publish may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(8);
 
 /// The command line.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -67,7 +71,9 @@ async fn work(settings: Settings, parts: &Parts) -> Result<(), Failure> {
         .map_err(Failure::unavailable)?;
     let address = listener.local_addr()?;
     let clock = system_clock();
-    let store = settings.store.store().map_err(Failure::config)?;
+    let mut store = settings.store.store().map_err(Failure::config)?;
+    let ends = settings.ends();
+    store.topics = tokio::task::spawn_blocking(move || ends.retention()).await?;
     let store = Store::open(&store, clock.clone())
         .await
         .map_err(Failure::unavailable)?;
@@ -104,7 +110,20 @@ async fn work(settings: Settings, parts: &Parts) -> Result<(), Failure> {
             parts.clone(),
         )),
     ];
+    let ends = Ends::start(
+        &settings.ends(),
+        &store,
+        &tokio::runtime::Handle::current(),
+        &parts.liveness,
+        &parts.shutdown,
+    )?;
     let served = serve.run(listener, &parts.readiness, &parts.shutdown).await;
+    // The server may have ended by itself.
+    parts.shutdown.request("the server ended");
+    let joined = tokio::task::spawn_blocking(move || ends.join());
+    if tokio::time::timeout(ENDS_WITHIN, joined).await.is_err() {
+        tracing::warn!("the ends towards Kafka did not end in time and are left behind");
+    }
     for task in background {
         task.abort();
     }

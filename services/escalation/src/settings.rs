@@ -10,10 +10,13 @@ use tidegate_chassis::{
     shutdown::ShutdownSettings,
 };
 use tidegate_classifier::{ClassifierSettings, Mode};
+use tidegate_kafka::settings::KafkaSettings;
 use tidegate_moderator::settings::PolicySection;
 
 use crate::{
     auth::settings::AuthSection,
+    ends::{EndsSettings, IntakeSection, OutboxSection, Topics},
+    intake::Sampling,
     server::settings::{LimitsSection, ServerSection, TlsSection, WatchSection},
     store::StoreSettings,
 };
@@ -24,6 +27,16 @@ use crate::{
 pub struct Settings {
     /// Where cases are kept.
     pub store: StoreSection,
+    /// How to reach the cluster; without brokers nothing comes in and nothing goes out.
+    pub kafka: KafkaSettings,
+    /// The topics that are read and written.
+    pub topics: Topics,
+    /// When escalations are stored.
+    pub intake: IntakeSection,
+    /// How decisions are published.
+    pub outbox: OutboxSection,
+    /// Which automatic decisions people look at.
+    pub sampling: Sampling,
     /// How calls are taken.
     pub server: ServerSection,
     /// How connections are encrypted.
@@ -179,9 +192,24 @@ impl ModelSection {
     }
 }
 
+impl Settings {
+    /// What the ends towards Kafka are told.
+    #[must_use]
+    pub fn ends(&self) -> EndsSettings {
+        EndsSettings {
+            kafka: self.kafka.clone(),
+            topics: self.topics.clone(),
+            intake: self.intake.clone(),
+            outbox: self.outbox.clone(),
+            sampling: self.sampling.clone(),
+        }
+    }
+}
+
 impl Validate for Settings {
     fn validate(&self, mistakes: &mut Mistakes) {
         mistakes.within("store", |mistakes| self.store.validate(mistakes));
+        self.ends().validate(mistakes);
         mistakes.within("server", |mistakes| self.server.validate(mistakes));
         mistakes.within("tls", |mistakes| {
             self.tls.validate(self.server.listen, mistakes);

@@ -21,6 +21,7 @@ use crate::{store::Swept, times};
 pub fn catalogue() -> Catalogue {
     Catalogue::new()
         .with(CATALOGUE)
+        .with(crate::ends::metrics::CATALOGUE)
         .with(tidegate_moderator::metrics::POLICY_METRICS)
 }
 

@@ -1,12 +1,12 @@
 //! What arrives from the escalations topic, stored with the offsets after it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 use tidegate_proto::escalation::v1::{Case, CaseEvent, CaseState, Queue};
 
 use super::{
-    Arrived, IntakeReport,
+    Arrived, IntakeReport, Kept, Progress,
     columns::{self, Row, decode},
     flood::Floods,
     sql::{Bind, Sql, get},
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     audit::Payload,
     caller::SYSTEM,
-    error::StoreError,
+    error::{Refusal, StoreError},
     life::{self, Edited, case_name},
 };
 
@@ -31,13 +31,14 @@ const NO_QUEUE: &str = "queues/general";
 /// What arrived.
 pub(crate) struct Intake {
     pub(crate) arrived: Vec<Arrived>,
-    pub(crate) offsets: Vec<(String, i32, i64)>,
+    pub(crate) progress: Vec<Progress>,
 }
 
 impl Job for Intake {
     type Answer = IntakeReport;
 
     async fn run(&self, unit: &mut Unit) -> Result<IntakeReport, StoreError> {
+        not_overtaken(unit, &self.progress).await?;
         let mut batch = Batch::read(unit, &self.arrived).await?;
         for arrived in &self.arrived {
             match arrived {
@@ -54,26 +55,61 @@ impl Job for Intake {
                     };
                     batch.withdraw(unit, event_id, same).await?;
                 }
+                Arrived::Unreadable(kept) => keep(unit, kept).await?,
             }
         }
         let report = batch.report;
         batch.write(unit).await?;
-        if !self.offsets.is_empty() {
+        if !self.progress.is_empty() {
             let mut sql = Sql::new("INSERT INTO offsets (topic,part,next) VALUES ");
-            // Of two for one partition the later one holds; a statement may not say both.
-            let offsets: BTreeMap<(&str, i32), i64> = self
-                .offsets
-                .iter()
-                .map(|(topic, part, next)| ((topic.as_str(), *part), *next))
-                .collect();
-            sql.rows(offsets.into_iter().map(|((topic, part), next)| {
-                vec![topic.into(), i64::from(part).into(), next.into()]
+            sql.rows(self.progress.iter().map(|one| {
+                vec![
+                    (&one.topic).into(),
+                    i64::from(one.partition).into(),
+                    one.next.into(),
+                ]
             }))
             .text(" ON CONFLICT (topic,part) DO UPDATE SET next=excluded.next");
             unit.write(&sql).await?;
         }
         Ok(report)
     }
+}
+
+/// Refuses what a reader brings that was slower than another one: an edit would undo a later one.
+async fn not_overtaken(unit: &mut Unit, progress: &[Progress]) -> Result<(), StoreError> {
+    for one in progress {
+        let mut sql = Sql::new("SELECT next FROM offsets WHERE topic=");
+        sql.bind(&one.topic)
+            .text(" AND part=")
+            .bind(i64::from(one.partition));
+        let row = unit.row(&sql).await?;
+        let stored: Option<i64> = row.map(|row| get(&row, 0)).transpose()?;
+        if stored != one.known {
+            let partition = format!("{}[{}]", one.topic, one.partition);
+            return Err(Refusal::Overtaken { partition }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Keeps a record that cannot be read.
+async fn keep(unit: &mut Unit, kept: &Kept) -> Result<(), StoreError> {
+    let row: Vec<Bind> = vec![
+        (&kept.topic).into(),
+        i64::from(kept.partition).into(),
+        kept.offset.into(),
+        unit.now.into(),
+        format!("{}: {}", kept.reason, kept.detail).as_str().into(),
+        kept.key.as_slice().into(),
+        kept.value.as_slice().into(),
+    ];
+    let mut sql =
+        Sql::new("INSERT INTO unreadable (topic,part,place,time,reason,key,value) VALUES ");
+    sql.rows([row])
+        .text(" ON CONFLICT (topic,part,place) DO NOTHING");
+    unit.write(&sql).await?;
+    Ok(())
 }
 
 /// How a case came to be in a batch, and so how it is written.
@@ -120,6 +156,7 @@ impl Batch {
                 Arrived::Withdrawn { event_id, .. } => {
                     gone.insert(event_id.clone());
                 }
+                Arrived::Unreadable(_) => {}
             }
         }
         let names: Vec<_> = names.into_iter().collect();

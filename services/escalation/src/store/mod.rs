@@ -96,6 +96,52 @@ pub enum Arrived {
         /// The verdict's id.
         verdict_id: String,
     },
+    /// It cannot be read, and is kept as it came.
+    Unreadable(Box<Kept>),
+}
+
+/// A record that cannot be read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Where it was.
+    pub topic: String,
+    /// Its partition there.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Why, from a closed list.
+    pub reason: &'static str,
+    /// Which field, or where. Holds nothing that the record said.
+    pub detail: String,
+    /// Its key. May be personal.
+    pub key: Vec<u8>,
+    /// Its bytes. May be personal.
+    pub value: Vec<u8>,
+}
+
+/// A record that could not be read, as it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where it was: topic, partition, offset.
+    pub position: (String, i32, i64),
+    /// Why: the reason, and which field or where.
+    pub reason: String,
+    /// Its bytes. May be personal.
+    pub value: Vec<u8>,
+}
+
+/// How far a partition was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The topic.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// What this reader found stored when it began, or stored last; `None` where nothing was. If
+    /// something else is stored now, another reader has gone on from there, and nothing is taken.
+    pub known: Option<i64>,
+    /// The next offset to read.
+    pub next: i64,
 }
 
 /// What became of what arrived.
@@ -350,18 +396,26 @@ impl Store {
         Ok(newest)
     }
 
-    /// Stores what arrived with the offsets after it (topic, partition, next offset), all or
-    /// nothing.
+    /// Stores what arrived with how far was read, all or nothing.
     ///
     /// # Errors
-    /// That the store can't be reached; then nothing is stored.
+    /// [`Overtaken`](crate::Refusal::Overtaken), or that the store can't be reached; then nothing is
+    /// stored.
     pub async fn intake(
         &self,
         arrived: Vec<Arrived>,
-        offsets: &[(String, i32, i64)],
+        progress: &[Progress],
     ) -> Result<IntakeReport, StoreError> {
-        let offsets = offsets.to_vec();
-        self.writer.run(intake::Intake { arrived, offsets }).await
+        let progress = progress.to_vec();
+        self.writer.run(intake::Intake { arrived, progress }).await
+    }
+
+    /// Records that could not be read, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// That the store can't be reached.
+    pub async fn unreadable(&self, limit: usize) -> Result<Vec<Unreadable>, StoreError> {
+        topics::unreadable(&self.database.readers, limit).await
     }
 
     /// Where reading a topic goes on: partition and next offset.

@@ -114,6 +114,7 @@ impl Job for Erase {
         let mut sql = Sql::new("DELETE FROM grouped");
         self.mine(&mut sql);
         unit.write(&sql).await?;
+        self.unreadable(unit).await?;
         receipt.audit_payloads = emptied.len() as i64;
         emptied.sort_unstable();
         let topics = unit.settings.topics.clone();
@@ -151,6 +152,28 @@ impl Erase {
             .bind(&self.subject.author_id)
             .text(" AND platform=")
             .bind(&self.subject.platform);
+    }
+
+    /// Removes records that could not be read and hold the account's id: nobody can say what else
+    /// in them is the person's.
+    async fn unreadable(&self, unit: &mut Unit) -> Result<(), StoreError> {
+        let id = self.subject.author_id.as_bytes();
+        let sql = Sql::new("SELECT topic, part, place, key, value FROM unreadable");
+        for row in unit.rows(&sql).await? {
+            let (key, value): (Vec<u8>, Vec<u8>) = (get(&row, 3)?, get(&row, 4)?);
+            let holds = |bytes: &[u8]| bytes.windows(id.len()).any(|part| part == id);
+            if !holds(&key) && !holds(&value) {
+                continue;
+            }
+            let mut sql = Sql::new("DELETE FROM unreadable WHERE topic=");
+            sql.bind(get::<String>(&row, 0)?.as_str())
+                .text(" AND part=")
+                .bind(get::<i64>(&row, 1)?)
+                .text(" AND place=")
+                .bind(get::<i64>(&row, 2)?);
+            unit.write(&sql).await?;
+        }
+        Ok(())
     }
 
     /// Empties a case and what hangs on it; gives the numbers of the emptied audit payloads.
@@ -213,7 +236,14 @@ pub(super) async fn scrub(database: &Database) -> Result<(), StoreError> {
         }
         // Old row versions go; the server's own log keeps them until it is recycled.
         Dialect::Postgres => {
-            for table in ["cases", "audit", "outbox", "replies", "grouped"] {
+            for table in [
+                "cases",
+                "audit",
+                "outbox",
+                "replies",
+                "grouped",
+                "unreadable",
+            ] {
                 sqlx::query(&format!("VACUUM {table}"))
                     .execute(&database.writer)
                     .await?;

@@ -182,6 +182,7 @@ async fn forget(unit: &mut Unit) -> Result<(), StoreError> {
     let times = [
         ("replies", "time", unit.settings.keep_replies_ms),
         ("floods", "since", HOUR),
+        ("unreadable", "time", unit.settings.keep_chat_ms),
     ];
     for (table, column, keep) in times {
         let before = unit.now.saturating_sub(keep);

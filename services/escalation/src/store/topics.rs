@@ -4,6 +4,7 @@ use sqlx::AnyPool;
 use tidegate_proto::escalation::v1::Resolution;
 
 use super::{
+    Unreadable,
     columns::decode,
     sql::{Bind, Sql, get},
     unit::Unit,
@@ -35,6 +36,28 @@ pub(super) async fn outbox(
     let rows = sql.query().fetch_all(pool).await?;
     rows.iter()
         .map(|row| Ok((get(row, 0)?, decode(get(row, 1)?)?)))
+        .collect()
+}
+
+pub(super) async fn unreadable(
+    pool: &AnyPool,
+    limit: usize,
+) -> Result<Vec<Unreadable>, StoreError> {
+    let mut sql = Sql::new(
+        "SELECT topic, part, place, reason, value FROM unreadable ORDER BY time DESC, place DESC \
+         LIMIT ",
+    );
+    sql.bind(limit as i64);
+    let rows = sql.query().fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| {
+            let part: i64 = get(row, 1)?;
+            Ok(Unreadable {
+                position: (get(row, 0)?, part as i32, get(row, 2)?),
+                reason: get(row, 3)?,
+                value: get(row, 4)?,
+            })
+        })
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use tidegate_escalation::{
     Act, Caller,
-    store::{Arrived, IntakeReport},
+    store::{Arrived, IntakeReport, Kept, Progress},
     times::MINUTE,
 };
 use tidegate_proto::{
@@ -48,22 +48,69 @@ pub(crate) async fn a_record_opens_one_case_however_often_it_comes(world: &World
     assert_eq!(all(world).await, 2);
 }
 
+fn at(partition: i32, known: Option<i64>, next: i64) -> Progress {
+    Progress {
+        topic: "escalations".to_owned(),
+        partition,
+        known,
+        next,
+    }
+}
+
 pub(crate) async fn offsets_and_cases_are_stored_together(world: &World) {
-    let at = |offset| {
-        [
-            ("escalations".to_owned(), 3, offset),
-            ("escalations".to_owned(), 4, 9),
-        ]
-    };
+    let first = [at(3, None, 17), at(4, None, 9)];
     world
         .store
-        .intake(vec![open(arriving("1"))], &at(17))
+        .intake(vec![open(arriving("1"))], &first)
         .await
         .unwrap();
-    world.store.intake(Vec::new(), &at(18)).await.unwrap();
+    let next = [at(3, Some(17), 18)];
+    world.store.intake(Vec::new(), &next).await.unwrap();
     let offsets = world.store.offsets("escalations").await.unwrap();
     assert_eq!(offsets, [(3, 18), (4, 9)]);
     assert!(world.store.offsets("other").await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_reader_that_was_overtaken_stores_nothing(world: &World) {
+    let begin = [at(3, None, 10)];
+    let slow = vec![open(arriving("1"))];
+    world.store.intake(Vec::new(), &begin).await.unwrap();
+    for known in [None, Some(9), Some(11)] {
+        let refused = world.store.intake(slow_copy(), &[at(3, known, 12)]).await;
+        assert_eq!(refused.unwrap_err().reason(), "OVERTAKEN", "{known:?}");
+    }
+    assert_eq!(all(world).await, 0);
+    let taken = world.store.intake(slow, &[at(3, Some(10), 12)]).await;
+    assert_eq!(taken.unwrap().opened, 1);
+}
+
+fn slow_copy() -> Vec<Arrived> {
+    vec![open(arriving("1"))]
+}
+
+pub(crate) async fn a_record_that_cannot_be_read_is_kept_once_as_it_came(world: &World) {
+    let kept = |value: &[u8]| {
+        Arrived::Unreadable(Box::new(Kept {
+            topic: "escalations".to_owned(),
+            partition: 3,
+            offset: 16,
+            reason: "invalid_json",
+            detail: "at line 1".to_owned(),
+            key: b"talk".to_vec(),
+            value: value.to_vec(),
+        }))
+    };
+    for _ in 0..2 {
+        let stored = world.store.intake(vec![kept(b"{\0\xff")], &[]).await;
+        assert_eq!(stored.unwrap(), IntakeReport::default());
+    }
+    let found = world.store.unreadable(10).await.unwrap();
+    let [one] = found.as_slice() else {
+        panic!("{} records", found.len());
+    };
+    assert_eq!(one.position, ("escalations".to_owned(), 3, 16));
+    assert_eq!(one.reason, "invalid_json: at line 1");
+    assert_eq!(one.value, b"{\0\xff");
 }
 
 pub(crate) async fn an_edit_brings_the_case_up_to_date(world: &World) {

@@ -68,6 +68,8 @@ fn main() -> ExitCode {
         intake {
             a_record_opens_one_case_however_often_it_comes
             offsets_and_cases_are_stored_together
+            a_reader_that_was_overtaken_stores_nothing
+            a_record_that_cannot_be_read_is_kept_once_as_it_came
             an_edit_brings_the_case_up_to_date
             an_edit_reopens_a_decided_case
             an_edit_during_a_review_makes_the_decision_start_over

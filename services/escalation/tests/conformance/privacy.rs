@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tidegate_escalation::{
     Act, Caller,
-    store::Arrived,
+    store::{Arrived, Kept},
     times::{HOUR, millis_of},
 };
 use tidegate_proto::escalation::v1::{CaseState, ErasureReceipt, Outcome, Queue, Subject};
@@ -88,6 +88,18 @@ async fn fill(world: &World) {
     });
     world.pass(HOUR);
     let report = world.store.intake(more.into(), &[]).await.unwrap();
+    let [text, name, id, ..] = SECRETS;
+    let broken = Kept {
+        topic: "escalations".to_owned(),
+        partition: 0,
+        offset: 7,
+        reason: "invalid_json",
+        detail: "at line 1".to_owned(),
+        key: Vec::new(),
+        value: format!(r#"{{"author":{{"id":"{id}","name":"{name}"}},"text":"{text}"#).into(),
+    };
+    let broken = vec![Arrived::Unreadable(Box::new(broken))];
+    world.store.intake(broken, &[]).await.unwrap();
     assert_eq!((report.opened, report.grouped), (2, 1));
 }
 
@@ -215,7 +227,7 @@ fn in_files(world: &World) -> Vec<String> {
 
 /// What is found of the secrets in any column of any table.
 async fn traces(world: &World) -> Vec<String> {
-    const TABLES: [&str; 12] = [
+    const TABLES: [&str; 13] = [
         "cases",
         "skips",
         "grouped",
@@ -224,6 +236,7 @@ async fn traces(world: &World) -> Vec<String> {
         "outbox",
         "replies",
         "offsets",
+        "unreadable",
         "process_leases",
         "queues",
         "agents",
