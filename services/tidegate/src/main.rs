@@ -1,6 +1,7 @@
 //! The command line of Tidegate.
 
 mod bench;
+mod cases;
 mod chaos;
 mod demo;
 mod dlq;
@@ -39,6 +40,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Create the topics that are missing, or list them
     Topics(topics::Args),
+    /// Work the review queue, and run it
+    Cases(cases::Args),
     /// List, show and redrive dead letters
     Dlq(dlq::Args),
     /// Measure speed, latency and memory on this machine
@@ -50,7 +53,7 @@ enum Command {
     /// Print JSON strings from stdin as the classifier reads them (for training)
     #[command(hide = true)]
     Normalize,
-    /// Run a consumer in this process, as its own binary does
+    /// Run a consumer or the escalation service in this process, as its own binary does
     #[command(subcommand)]
     Run(Run),
 }
@@ -61,12 +64,15 @@ enum Run {
     Comments(service::Args),
     /// The DM consumer
     Dms(service::Args),
+    /// The escalation service
+    Escalation(tidegate_escalation::run::Args),
 }
 
 fn main() -> Exit {
     let result = match Cli::parse_from(arguments()).command {
         Command::Run(Run::Comments(args)) => return service::main(Service::Comments, &args),
         Command::Run(Run::Dms(args)) => return service::main(Service::Dms, &args),
+        Command::Run(Run::Escalation(args)) => return tidegate_escalation::run::main(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Score(args) => score::run(&args),
         Command::Eval(args) => eval::run(&args),
@@ -74,6 +80,7 @@ fn main() -> Exit {
         Command::Validate(args) => validate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Topics(args) => topics::run(&args),
+        Command::Cases(args) => cases::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Chaos(args) => chaos::run(&args),

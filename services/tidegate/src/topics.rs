@@ -137,7 +137,7 @@ fn list(cluster: &Cluster) -> anyhow::Result<Exit> {
     })
 }
 
-/// Every topic that the consumers read or write.
+/// Every topic that the consumers and the escalation service read or write.
 #[must_use]
 pub(crate) fn names(settings: &Settings) -> Vec<String> {
     let mut names: Vec<String> = [Service::Comments, Service::Dms]
@@ -153,7 +153,14 @@ pub(crate) fn names(settings: &Settings) -> Vec<String> {
             .collect::<Vec<_>>(),
     );
     names.extend(settings.topics.names().map(str::to_owned));
+    names.push(resolutions());
     names
+}
+
+/// The topic that the escalation service writes, unless it is told otherwise.
+#[must_use]
+pub(crate) fn resolutions() -> String {
+    tidegate_escalation::ends::Topics::default().resolutions
 }
 
 /// The largest batch that a new topic takes, in bytes after compression.

@@ -1,6 +1,7 @@
 //! `tidegate bench`: speed, latency and memory on this machine, side by side in one run.
 
 mod cascade;
+mod cases;
 mod cluster;
 mod events;
 mod latency;
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Seconds that `latency` and `memory` last; each row of `core` takes a tenth of it
     #[arg(long, value_name = "S", default_value_t = 60)]
     seconds: u64,
+    /// Cases in the store that `cases` measures
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    cases: usize,
     /// How often each variant of `kafka` runs, in turn with the others
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
@@ -61,6 +65,8 @@ enum Part {
     Curve,
     /// Memory of a consumer process under full load
     Memory,
+    /// The review queue's store: intake, agents at once, lists
+    Cases,
 }
 
 impl Part {
@@ -106,6 +112,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     if wants(Part::Cascade) {
         report.rows.extend(cascade::measure(&bench)?);
+    }
+    if wants(Part::Cases) {
+        report.rows.extend(cases::measure(args.cases.max(1))?);
     }
     if Part::ON_KAFKA.iter().any(|part| wants(*part)) {
         let cluster = Cluster::start(args.brokers.as_deref())?;

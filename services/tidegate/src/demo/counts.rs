@@ -29,6 +29,8 @@ pub(super) struct Counts {
     pub hidden: u64,
     /// Verdicts by the model that scored.
     pub scored_by: ScoredBy,
+    /// How the review queue stands.
+    pub cases: CasesNow,
     /// Milliseconds from a record's timestamp to its committed verdict.
     latency: Histogram<u64>,
     /// The last verdicts that did something, newest first.
@@ -59,6 +61,34 @@ pub(super) struct ScoredBy {
     pub none: u64,
 }
 
+/// How the review queue stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct CasesNow {
+    /// Cases that were ever opened.
+    pub opened: u64,
+    /// Those that wait.
+    pub open: u64,
+    /// Those that someone has.
+    pub claimed: u64,
+    /// Those that are decided.
+    pub resolved: u64,
+    /// Those that wait past their deadline.
+    pub breached: u64,
+    /// Age of the oldest one that waits, in seconds.
+    pub oldest_s: u64,
+}
+
+/// Cases at the end of a run.
+#[derive(Debug, Serialize)]
+pub(super) struct Cases {
+    /// Cases that were ever opened.
+    pub opened: u64,
+    /// Those that people decided.
+    pub resolved: u64,
+    /// Those that wait.
+    pub open: u64,
+}
+
 /// A verdict as the screen shows it.
 #[derive(Clone, Debug)]
 pub(super) struct Recent {
@@ -87,6 +117,8 @@ pub(super) struct Summary {
     pub hidden: u64,
     /// Verdicts by the model that scored.
     pub scored_by: ScoredBy,
+    /// The review queue.
+    pub cases: Cases,
     /// Consumed records per second over the whole run.
     pub events_per_second: u64,
     /// Record timestamp to committed verdict.
@@ -119,6 +151,7 @@ impl Counts {
             routed: Routed::default(),
             hidden: 0,
             scored_by: ScoredBy::default(),
+            cases: CasesNow::default(),
             // Latencies up to an hour, to one part in a hundred.
             latency: Histogram::new_with_max(3_600_000, 2)
                 .expect("the bounds are constants that the histogram takes"),
@@ -156,6 +189,11 @@ impl Counts {
             routed: self.routed,
             hidden: self.hidden,
             scored_by: self.scored_by,
+            cases: Cases {
+                opened: self.cases.opened,
+                resolved: self.cases.resolved,
+                open: self.cases.open,
+            },
             events_per_second: (self.consumed as f64 / seconds) as u64,
             latency_ms: Latency {
                 p50: self.latency.value_at_quantile(0.5),

@@ -1,5 +1,6 @@
 //! `tidegate demo`: the main job on an embedded broker, with a live picture of it.
 
+mod cases;
 mod counts;
 mod feed;
 mod read;
@@ -31,7 +32,7 @@ use tidegate_moderator::{
     tally::now_ms,
 };
 
-use self::counts::Counts;
+use self::{cases::Cases, counts::Counts};
 use crate::topics::PATIENCE;
 
 /// Without progress for this long the demo gives up and says so.
@@ -150,6 +151,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         })
         .into_iter()
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let cases = Cases::start(&around, &run, &resolutions(&settings), board.clone())?;
     wait_until_ready(&lanes, &vitals, &shutdown)?;
     *board.lock() = Counts::new();
     let feeder = feed::start(&settings, args, board.clone(), shutdown.clone())?;
@@ -173,13 +175,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     reader
         .join()
         .map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+    // The time that the last cases take is not the lanes'.
+    let mut summary = board.lock().summary();
+    let cases = cases.finish();
     outcome?;
-    let summary = board.lock().summary();
+    cases?;
+    summary.cases = board.lock().summary().cases;
     if args.json {
         println!("{}", serde_json::to_string(&summary)?);
     } else {
         println!(
-            "{} events in {:.1} s: {} verdicts + {} dead letters, {}",
+            "{} events in {:.1} s: {} verdicts + {} dead letters, {}; {} cases, {} decided",
             summary.consumed,
             summary.seconds,
             summary.verdicts,
@@ -188,7 +194,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 "balanced"
             } else {
                 "NOT balanced"
-            }
+            },
+            summary.cases.opened,
+            summary.cases.resolved
         );
     }
     Ok(if summary.balanced {
@@ -211,6 +219,16 @@ fn input(settings: &Settings, service: Service) -> String {
     format!("{prefix}{}", service.default_topic())
 }
 
+/// The topic that decisions go to: with the prefix that the other outputs have.
+fn resolutions(settings: &Settings) -> String {
+    let prefix = if settings.topics.verdicts.starts_with(DEMO) {
+        DEMO
+    } else {
+        ""
+    };
+    format!("{prefix}{}", crate::topics::resolutions())
+}
+
 /// The topics of a run with their partitions.
 fn topics(settings: &Settings) -> Vec<(String, i32)> {
     let inputs = [Service::Comments, Service::Dms].map(|service| input(settings, service));
@@ -218,6 +236,7 @@ fn topics(settings: &Settings) -> Vec<(String, i32)> {
     inputs
         .into_iter()
         .chain(outputs)
+        .chain([resolutions(settings)])
         .map(|name| (name, 4))
         .collect()
 }

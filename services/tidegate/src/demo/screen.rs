@@ -46,6 +46,12 @@ pub(super) fn picture(counts: &Counts, rate: f64, header: &str) -> String {
         ));
     }
     line(String::new());
+    let cases = counts.cases;
+    line(format!(
+        "  cases {:>6} open    {:>4} claimed    {:>6} resolved    {:>3} overdue    oldest {} s",
+        cases.open, cases.claimed, cases.resolved, cases.breached, cases.oldest_s
+    ));
+    line(String::new());
     for recent in &counts.recent {
         line(format!(
             "  {:<15} {:<44} {}",
@@ -60,8 +66,16 @@ pub(super) fn picture(counts: &Counts, rate: f64, header: &str) -> String {
 pub(super) fn line(counts: &Counts, rate: f64) -> String {
     let now = counts.summary();
     format!(
-        "{:.0} s: consumed {} ({rate:.0}/s), verdicts {}, dead letters {}, hidden {}, p99 {} ms",
-        now.seconds, now.consumed, now.verdicts, now.dead_letters, now.hidden, now.latency_ms.p99
+        "{:.0} s: consumed {} ({rate:.0}/s), verdicts {}, dead letters {}, hidden {}, p99 {} ms, \
+         cases {} open, {} resolved",
+        now.seconds,
+        now.consumed,
+        now.verdicts,
+        now.dead_letters,
+        now.hidden,
+        now.latency_ms.p99,
+        now.cases.open,
+        now.cases.resolved
     )
 }
 
@@ -75,6 +89,7 @@ mod tests {
         (counts.consumed, counts.verdicts, counts.dead_letters) = (1234, 1200, 34);
         counts.routed.hate = 77;
         (counts.scored_by.screen, counts.scored_by.deep) = (1050, 150);
+        counts.cases.resolved = 4321;
         counts.keep(super::super::counts::Recent {
             action: "hide".to_owned(),
             reasons: "spam 0.97".to_owned(),
@@ -91,6 +106,7 @@ mod tests {
             "evt-1",
             "87.5 %",
             "12.5 %",
+            "4321",
         ] {
             assert!(picture.contains(shown), "{shown} is missing in {picture}");
         }
