@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
+use sha1::{Digest, Sha1};
 use uuid::Uuid;
 
 macro_rules! id {
@@ -74,18 +75,19 @@ impl OutputId {
     /// UUIDv5 of topic, partition, offset and policy version.
     #[must_use]
     pub fn new(source: Source<'_>, policy_version: &str) -> Self {
-        // Zero bytes part the fields: neither a topic nor a number can hold one. On the stack
-        // unless the names are unusually long.
-        let mut name = smallvec::SmallVec::<[u8; 256]>::new();
+        // Zero bytes part the fields: neither a topic nor a number can hold one.
         let mut number = itoa::Buffer::new();
-        name.extend_from_slice(source.topic.as_bytes());
-        name.push(0);
-        name.extend_from_slice(number.format(source.partition).as_bytes());
-        name.push(0);
-        name.extend_from_slice(number.format(source.offset).as_bytes());
-        name.push(0);
-        name.extend_from_slice(policy_version.as_bytes());
-        Self(Uuid::new_v5(&Self::NAMESPACE, &name))
+        let mut hash = Sha1::new_with_prefix(Self::NAMESPACE);
+        hash.update(source.topic);
+        hash.update([0]);
+        hash.update(number.format(source.partition));
+        hash.update([0]);
+        hash.update(number.format(source.offset));
+        hash.update([0]);
+        hash.update(policy_version);
+        let digest: [u8; 20] = hash.finalize().into();
+        let [first @ .., _, _, _, _] = digest;
+        Self(uuid::Builder::from_sha1_bytes(first).into_uuid())
     }
 }
 

@@ -6,8 +6,10 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, Hasher},
 };
+
+use foldhash::quality::RandomState;
 
 /// Remembers the last events of one lane by a 128-bit keyed hash.
 #[derive(Debug)]
@@ -15,8 +17,10 @@ pub struct Repeats {
     hashers: [RandomState; 2],
     seen: HashSet<u128, BuildHasherDefault<AsIs>>,
     order: VecDeque<u128>,
-    /// How many at the end of `order` are not committed yet.
+    /// How many at the end of `order` are not committed yet…
     open: usize,
+    /// …and how many of these, from the first on, a commit that is under way holds.
+    sealed: usize,
     capacity: usize,
 }
 
@@ -46,10 +50,11 @@ impl Repeats {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
-            hashers: [RandomState::new(), RandomState::new()],
+            hashers: Default::default(),
             seen: HashSet::with_capacity_and_hasher(capacity, BuildHasherDefault::default()),
             order: VecDeque::with_capacity(capacity),
             open: 0,
+            sealed: 0,
             capacity,
         }
     }
@@ -70,22 +75,28 @@ impl Repeats {
         false
     }
 
-    /// The events seen since the last call are committed: the oldest beyond the capacity go.
+    /// A commit begins, of all events seen so far.
+    pub fn sealed(&mut self) {
+        self.sealed = self.open;
+    }
+
+    /// The events seen before the last call to [`sealed`](Self::sealed) are committed: the oldest
+    /// beyond the capacity go.
     pub fn committed(&mut self) {
-        self.open = 0;
-        while self.order.len() > self.capacity {
+        self.open -= std::mem::take(&mut self.sealed);
+        while self.order.len() > self.capacity + self.open {
             if let Some(oldest) = self.order.pop_front() {
                 self.seen.remove(&oldest);
             }
         }
     }
 
-    /// The events seen since the last commit will be read again and are no repeats then.
+    /// The events that are not committed will be read again and are no repeats then.
     pub fn aborted(&mut self) {
         for hash in self.order.drain(self.order.len() - self.open..) {
             self.seen.remove(&hash);
         }
-        self.open = 0;
+        (self.open, self.sealed) = (0, 0);
     }
 }
 
@@ -109,6 +120,7 @@ mod tests {
         assert!(!repeats.is_repeat(EVENT));
         repeats.aborted();
         assert!(!repeats.is_repeat(EVENT));
+        repeats.sealed();
         repeats.committed();
         repeats.aborted();
         assert!(
@@ -118,11 +130,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_while_a_commit_was_under_way_is_undone_by_the_next_abort_alone() {
+        let mut repeats = Repeats::new(1);
+        let later = ["brand", "2", "created", "later"];
+        assert!(!repeats.is_repeat(EVENT));
+        repeats.sealed();
+        assert!(!repeats.is_repeat(later));
+        repeats.committed();
+        repeats.aborted();
+        assert!(repeats.is_repeat(EVENT), "it is committed");
+        assert!(!repeats.is_repeat(later));
+    }
+
+    #[test]
     fn it_holds_no_more_than_its_capacity_after_a_commit() {
         let mut repeats = Repeats::new(3);
         for id in ["1", "2", "3", "4", "5"] {
             repeats.is_repeat(["brand", id, "created", ""]);
         }
+        repeats.sealed();
         repeats.committed();
         assert_eq!((repeats.seen.len(), repeats.order.len()), (3, 3));
         assert!(
