@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, StopFlag, SystemClock},
     ledger::{Ledger, Position},
     observer::{Observer, Stage},
-    offsets::TopicPartition,
+    offsets::{NextOffset, TopicPartition},
     outbox::Outbox,
     transport::{Failure, Processor, Transport},
 };
@@ -68,6 +68,8 @@ enum Next {
     Process,
     Send,
     Commit,
+    /// Read and process what follows, while a commit is under way.
+    Ahead,
     Abort,
     Rewind,
     Rebuild,
@@ -101,8 +103,12 @@ pub struct Lane<T, P> {
     next: Next,
     batch: Batch,
     outbox: Outbox,
+    /// The batch is processed already, and the outbox waits for a transaction.
+    is_prepared: bool,
     ledger: Ledger,
     transaction: Option<Transaction>,
+    /// What the commit that is under way commits.
+    committing: Vec<(TopicPartition, NextOffset)>,
     /// What the group waits for this lane to let go of.
     revocation: Option<Revocation>,
     /// Where reading goes on once the transaction is aborted.
@@ -135,8 +141,10 @@ impl<T: Transport, P: Processor> Lane<T, P> {
             next: Next::Read,
             batch: Batch::default(),
             outbox: Outbox::new(topics),
+            is_prepared: false,
             ledger: Ledger::default(),
             transaction: None,
+            committing: Vec::new(),
             revocation: None,
             rewind_to: Vec::new(),
             broken: String::new(),
@@ -226,6 +234,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
             Next::Process => self.process(),
             Next::Send => self.send(),
             Next::Commit => self.commit(),
+            Next::Ahead => self.ahead(),
             Next::Abort => self.abort(),
             Next::Rewind => self.rewind(),
             Next::Rebuild => self.rebuild(),

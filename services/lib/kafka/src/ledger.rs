@@ -108,10 +108,16 @@ impl Ledger {
         }
     }
 
-    /// Begins a new transaction here: everything read so far is committed.
-    pub fn begin(&mut self) {
-        for entry in &mut self.entries {
-            entry.start = entry.next;
+    /// Begins a new transaction at `offsets`, which are committed: what [`to_commit`] said, though
+    /// more may have been read since.
+    ///
+    /// [`to_commit`]: Self::to_commit
+    pub fn committed(&mut self, offsets: &[(TopicPartition, NextOffset)]) {
+        for (partition, next) in offsets {
+            let entry = self.entries.iter_mut().find(|e| e.partition == *partition);
+            if let Some(entry) = entry {
+                entry.start = Some(*next);
+            }
         }
     }
 

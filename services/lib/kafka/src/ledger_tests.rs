@@ -30,7 +30,7 @@ fn only_partitions_that_moved_are_committed() {
     ledger.assign(&[assignment(0, Some(5)), assignment(1, Some(7))]);
     ledger.record(&topic(), 0, RecordOffset(5)).unwrap();
     assert_eq!(ledger.to_commit(), [(tp(0), next(6))]);
-    ledger.begin();
+    ledger.committed(&ledger.to_commit());
     assert!(ledger.to_commit().is_empty());
 }
 
@@ -155,7 +155,7 @@ proptest! {
                     prop_assert_eq!(accepted, expected);
                 }
                 Op::Begin => {
-                    ledger.begin();
+                    ledger.committed(&ledger.to_commit());
                     for (start, records) in model.values_mut() {
                         *start = records.last().map(|last| last + 1).or(*start);
                         records.clear();

@@ -87,6 +87,14 @@ pub trait Transport {
     /// Adds records to the open transaction; returns when all are queued, not yet acknowledged.
     fn send(&mut self, outbox: &Outbox) -> Result<(), Failure>;
 
+    /// Begins what [`commit`](Self::commit) does and returns at once; says whether it is under way.
+    /// Then records may be polled, and `commit` with the same offsets (or [`abort`](Self::abort))
+    /// is called before anything else. A transport that can't do this says no.
+    fn start_commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> bool {
+        let _ = offsets;
+        false
+    }
+
     /// Waits for every record to be acknowledged, adds `offsets` to the transaction under the
     /// group's current generation, and commits both together.
     fn commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure>;
@@ -119,11 +127,14 @@ pub trait Processor {
     /// Turns a batch into what must be published.
     fn process(&mut self, batch: &Batch, outbox: &mut Outbox);
 
-    /// Everything processed since the last call to this or to [`aborted`](Self::aborted) is
-    /// committed.
+    /// A commit begins: what was processed so far is in it, and what is processed from now on is
+    /// not. Called before each [`committed`](Self::committed).
+    fn sealed(&mut self) {}
+
+    /// Everything processed before the last call to [`sealed`](Self::sealed) is committed.
     fn committed(&mut self);
 
-    /// Everything processed since then is undone, and will be processed again. (In one case it is
+    /// Everything that is not committed is undone, and will be processed again. (In one case it is
     /// not: the commit went through, but its answer was lost together with the producer.)
     fn aborted(&mut self);
 }

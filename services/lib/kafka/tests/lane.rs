@@ -44,6 +44,8 @@ struct Script {
     calls: Vec<String>,
     /// How long a commit takes.
     commit_takes: Duration,
+    /// Whether a commit can be started, and records read before it is asked for again.
+    commits_aside: bool,
     clock: SimClock,
 }
 
@@ -144,6 +146,11 @@ impl Transport for Scripted {
         self.call("send", &format!(" {}", outbox.len()))
     }
 
+    fn start_commit(&mut self, _offsets: &[(TopicPartition, NextOffset)]) -> bool {
+        let is_aside = self.0.borrow().commits_aside;
+        is_aside && self.call("start commit", "").is_ok()
+    }
+
     fn commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
         let takes = self.0.borrow().commit_takes;
         self.clock().sleep(takes);
@@ -185,6 +192,10 @@ struct Echo(Scripted);
 
 impl Processor for Echo {
     fn process(&mut self, batch: &Batch, outbox: &mut Outbox) {
+        if self.0.0.borrow().commits_aside {
+            let call = format!("process {}", batch.len());
+            self.0.0.borrow_mut().calls.push(call);
+        }
         for _ in batch.records() {
             outbox.push(0, None, [], Some(|out: &mut Vec<u8>| out.push(b'x')));
         }
@@ -441,6 +452,115 @@ fn when_that_commit_fails_only_what_is_kept_is_rewound() {
             "abort",
             "rewind 1@None",
             "release 0"
+        ]
+    );
+}
+
+/// A lane that has read two batches, which are a transaction, and is given more.
+fn committing(more: impl IntoIterator<Item = Event>) -> (Scripted, Lane<Scripted, Echo>) {
+    let scripted = Scripted::new([Assign(&[0, 1])]);
+    scripted.0.borrow_mut().commits_aside = true;
+    scripted.then((0..6).map(|offset| Record(0, offset)));
+    scripted.then(more);
+    let lane = lane(&scripted);
+    (scripted, lane)
+}
+
+/// What a lane does once its first commit has been started.
+fn from_the_start_of_the_commit(scripted: &Scripted) -> Vec<String> {
+    let calls = scripted.calls();
+    let start = calls.iter().position(|call| call == "start commit");
+    calls[start.unwrap()..].to_vec()
+}
+
+#[test]
+fn while_a_commit_is_under_way_the_next_batch_is_read_and_processed_but_not_sent() {
+    let (scripted, mut lane) = committing((6..9).map(|offset| Record(0, offset)));
+    work_until(&mut lane, &scripted, MS);
+    assert_eq!(
+        from_the_start_of_the_commit(&scripted),
+        [
+            "start commit",
+            "process 3",
+            "commit 0@6",
+            "committed",
+            "begin",
+            "send 3"
+        ]
+    );
+    run(&mut lane).unwrap();
+    let expected = ["start commit", "commit 0@9", "committed", "leave"];
+    assert_eq!(scripted.calls(), expected);
+}
+
+#[test]
+fn what_was_read_during_a_commit_that_fails_is_read_again_too() {
+    let (scripted, mut lane) = committing((6..9).map(|offset| Record(0, offset)));
+    let scripted = scripted.failing(&[("commit", FailureKind::Abort)]);
+    work_until(&mut lane, &scripted, MS);
+    assert_eq!(
+        from_the_start_of_the_commit(&scripted)[2..],
+        ["commit 0@6 -> Abort", "aborted", "abort", "rewind 0@None"]
+    );
+}
+
+#[test]
+fn partitions_that_are_taken_during_a_commit_are_given_back_after_what_was_read_of_them() {
+    let (scripted, mut lane) = committing([Record(0, 6), Record(1, 0), Revoke(&[0])]);
+    work_until(&mut lane, &scripted, MS);
+    assert_eq!(
+        from_the_start_of_the_commit(&scripted),
+        [
+            "start commit",
+            "commit 0@6",
+            "committed",
+            "begin",
+            "process 2",
+            "send 2",
+            "start commit",
+            "commit 0@7,1@1",
+            "committed",
+            "release 0"
+        ]
+    );
+}
+
+#[test]
+fn partitions_that_are_lost_during_a_commit_undo_it() {
+    let (scripted, mut lane) = committing([Record(0, 6), Record(1, 0), Lose(&[0])]);
+    work_until(&mut lane, &scripted, MS);
+    assert_eq!(
+        from_the_start_of_the_commit(&scripted),
+        [
+            "start commit",
+            "aborted",
+            "abort",
+            "rewind 1@None",
+            "release 0"
+        ]
+    );
+}
+
+#[test]
+fn a_lane_that_is_stopped_during_a_commit_also_commits_what_it_has_read_since() {
+    let (scripted, mut lane) = committing([Record(0, 6)]);
+    while scripted.0.borrow().calls.last().map(String::as_str) != Some("start commit") {
+        lane.step().unwrap();
+    }
+    assert_eq!(run(&mut lane).unwrap(), Ended::Committed);
+    assert_eq!(
+        from_the_start_of_the_commit(&scripted),
+        [
+            "start commit",
+            "commit 0@6",
+            "committed",
+            "begin",
+            "process 1",
+            "send 1",
+            "start commit",
+            "commit 0@7",
+            "committed",
+            "leave"
         ]
     );
 }

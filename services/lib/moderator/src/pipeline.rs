@@ -140,6 +140,34 @@ impl Scorer for ClassifierScorer {
     }
 }
 
+/// What one transaction holds.
+#[derive(Default)]
+struct Account {
+    tally: Tally,
+    /// Each partition's last record.
+    last: Vec<(TopicPartition, i64)>,
+}
+
+impl Account {
+    fn clear(&mut self) {
+        self.tally.clear();
+        self.last.clear();
+    }
+
+    fn note_last(&mut self, record: &Record<'_>) {
+        let Some(timestamp) = record.timestamp_ms else {
+            return;
+        };
+        let same = |known: &TopicPartition| {
+            known.partition == record.partition && Arc::ptr_eq(&known.topic, record.topic)
+        };
+        match self.last.iter_mut().find(|(partition, _)| same(partition)) {
+            Some((_, last)) => *last = timestamp,
+            None => self.last.push((record.topic_partition(), timestamp)),
+        }
+    }
+}
+
 /// What a lane does with its batches.
 pub struct Pipeline<S> {
     settings: PipelineSettings,
@@ -149,10 +177,9 @@ pub struct Pipeline<S> {
     last_committed: LastCommitted,
     watch: Option<Watch>,
     repeats: Repeats,
-    /// Of the open transaction.
-    tally: Tally,
-    /// Each partition's last record in the open transaction.
-    last_open: Vec<(TopicPartition, i64)>,
+    open: Account,
+    /// Of the transaction that is being committed.
+    sealed: Account,
     scored: Vec<Scored>,
 }
 
@@ -175,8 +202,8 @@ impl<S: Scorer> Pipeline<S> {
             last_committed,
             watch,
             repeats: Repeats::new(settings.remembered_events),
-            tally: Tally::default(),
-            last_open: Vec::new(),
+            open: Account::default(),
+            sealed: Account::default(),
             scored: Vec::new(),
         }
     }
@@ -213,23 +240,6 @@ impl<S: Scorer> Pipeline<S> {
             }
         }
     }
-
-    fn note_last(&mut self, record: &Record<'_>) {
-        let Some(timestamp) = record.timestamp_ms else {
-            return;
-        };
-        let same = |known: &TopicPartition| {
-            known.partition == record.partition && Arc::ptr_eq(&known.topic, record.topic)
-        };
-        match self
-            .last_open
-            .iter_mut()
-            .find(|(partition, _)| same(partition))
-        {
-            Some((_, last)) => *last = timestamp,
-            None => self.last_open.push((record.topic_partition(), timestamp)),
-        }
-    }
 }
 
 impl<S: Scorer> Processor for Pipeline<S> {
@@ -251,7 +261,7 @@ impl<S: Scorer> Processor for Pipeline<S> {
 
         let mut conclusions = Conclusions {
             outbox,
-            tally: &mut self.tally,
+            tally: &mut self.open.tally,
             repeats: &mut self.repeats,
             policy: &policy,
             output: self.settings.output,
@@ -269,7 +279,7 @@ impl<S: Scorer> Processor for Pipeline<S> {
             conclusions.conclude(&record, decoded, text.as_ref(), judged);
         }
         for record in batch.records() {
-            self.note_last(&record);
+            self.open.note_last(&record);
         }
         let concluded = Instant::now();
         let metrics = self.metrics.clone();
@@ -281,13 +291,19 @@ impl<S: Scorer> Processor for Pipeline<S> {
         self.scorer.tell(&metrics);
     }
 
+    fn sealed(&mut self) {
+        self.repeats.sealed();
+        // What was committed before has been cleared.
+        std::mem::swap(&mut self.open, &mut self.sealed);
+    }
+
     fn committed(&mut self) {
         self.repeats.committed();
         let now = now_ms();
         {
             let mut metrics = self.metrics();
-            metrics.committed(&self.tally);
-            for (age, records) in self.tally.ages(now) {
+            metrics.committed(&self.sealed.tally);
+            for (age, records) in self.sealed.tally.ages(now) {
                 metrics.event_age(age, records);
             }
         }
@@ -295,18 +311,18 @@ impl<S: Scorer> Processor for Pipeline<S> {
             .last_committed
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        last.extend(self.last_open.drain(..));
+        last.extend(self.sealed.last.drain(..));
         drop(last);
         if let Some(watch) = &self.watch {
-            watch(&self.tally);
+            watch(&self.sealed.tally);
         }
-        self.tally.clear();
+        self.sealed.clear();
     }
 
     fn aborted(&mut self) {
         self.repeats.aborted();
-        self.tally.clear();
-        self.last_open.clear();
+        self.open.clear();
+        self.sealed.clear();
     }
 }
 

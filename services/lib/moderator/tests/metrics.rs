@@ -100,6 +100,7 @@ fn a_processed_batch_exports_only_catalogued_names_and_balances() {
             !before.contains("tidegate_records_consumed_total{"),
             "counted before the commit"
         );
+        pipeline.sealed();
         pipeline.committed();
         metrics::model_in_use("screen", "1", "abc");
         metrics::policy_reloaded("refused");

@@ -179,6 +179,10 @@ impl<P: Processor> Processor for Counting<P> {
         self.batches += 1;
     }
 
+    fn sealed(&mut self) {
+        self.inner.sealed();
+    }
+
     fn committed(&mut self) {
         self.inner.committed();
     }

@@ -32,6 +32,8 @@ struct Redriver {
     attempt: u32,
     dry_run: bool,
     open: [u64; 3],
+    /// Of the transaction that is being committed.
+    sealed: [u64; 3],
     progress: Arc<Progress>,
 }
 
@@ -95,18 +97,22 @@ impl Processor for Redriver {
         }
     }
 
+    fn sealed(&mut self) {
+        self.sealed = std::mem::take(&mut self.open);
+    }
+
     fn committed(&mut self) {
         let progress = &self.progress;
-        for (total, open) in [&progress.sent, &progress.left, &progress.unknown]
+        for (total, sealed) in [&progress.sent, &progress.left, &progress.unknown]
             .into_iter()
-            .zip(&mut self.open)
+            .zip(&mut self.sealed)
         {
-            total.fetch_add(std::mem::take(open), Ordering::Relaxed);
+            total.fetch_add(std::mem::take(sealed), Ordering::Relaxed);
         }
     }
 
     fn aborted(&mut self) {
-        self.open = [0; 3];
+        (self.open, self.sealed) = ([0; 3], [0; 3]);
     }
 }
 
@@ -136,6 +142,7 @@ pub(super) fn redrive(args: &Redrive) -> anyhow::Result<Exit> {
         attempt: args.attempt,
         dry_run: args.dry_run,
         open: [0; 3],
+        sealed: [0; 3],
         progress: progress.clone(),
     };
     let transport = KafkaTransport::connect(kafka, 0)?;

@@ -42,6 +42,7 @@ use crate::{
 
 pub(crate) use self::{config::common, consumer::creation_error, errors::advice};
 
+const COMMIT: &str = "commit transaction";
 /// How long a call waits for the brokers before it reports back and asks to be made again.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After how long a waiting call begins to serve the consumer.
@@ -220,29 +221,31 @@ impl KafkaTransport {
         &mut self,
         offsets: &[(TopicPartition, NextOffset)],
     ) -> Result<(), Failure> {
-        const ACTION: &str = "commit transaction";
-        if self.sink.running() == Some(JobKind::SendOffsets) {
-            self.wait(ACTION)?;
-            self.sink.stage = Stage::OffsetsSent;
+        self.submit_commit(offsets)?;
+        self.wait(COMMIT)
+    }
+
+    /// Sees that a commit is under way.
+    fn submit_commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
+        if self.sink.running().is_some() {
+            return Ok(());
         }
-        if self.sink.stage == Stage::Open && self.sink.running().is_none() && !offsets.is_empty() {
-            let Some(member) = self.source.membership() else {
-                return Err(errors::failure(
-                    FailureKind::Abort,
-                    ACTION,
-                    "this lane is no longer a member of the group",
-                ));
-            };
-            // The offsets travel while the last records are still being written.
-            self.sink
-                .submit(Job::SendOffsets(consumer::offsets_list(offsets), member));
-            self.wait("send offsets to transaction")?;
-            self.sink.stage = Stage::OffsetsSent;
-        }
-        if self.sink.running() != Some(JobKind::Commit) {
-            self.sink.submit(Job::Commit);
-        }
-        self.wait(ACTION)
+        let job = match self.sink.stage {
+            _ if !self.sink.transactional() => Job::Flush,
+            Stage::Open if !offsets.is_empty() => {
+                let Some(member) = self.source.membership() else {
+                    return Err(errors::failure(
+                        FailureKind::Abort,
+                        COMMIT,
+                        "this lane is no longer a member of the group",
+                    ));
+                };
+                Job::SendOffsets(consumer::offsets_list(offsets), member)
+            }
+            _ => Job::Commit,
+        };
+        self.sink.submit(job);
+        Ok(())
     }
 }
 
@@ -307,6 +310,11 @@ impl Transport for KafkaTransport {
         Ok(())
     }
 
+    fn start_commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> bool {
+        // What went wrong is said by `commit`, which follows.
+        self.sink.stage == Stage::Open && self.submit_commit(offsets).is_ok()
+    }
+
     fn commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
         self.settle("commit")?;
         let result = if self.sink.transactional() {
@@ -332,9 +340,8 @@ impl Transport for KafkaTransport {
             Some(JobKind::Commit | JobKind::SendOffsets)
         ) {
             // The commit that was given up on is still under way, and may yet succeed.
-            let committing = self.sink.running() == Some(JobKind::Commit);
             match self.wait(ACTION) {
-                Ok(()) if committing => {
+                Ok(()) => {
                     self.sink.broken();
                     return Err(errors::failure(
                         FailureKind::Rebuild,
@@ -342,7 +349,6 @@ impl Transport for KafkaTransport {
                         "the commit went through after all",
                     ));
                 }
-                Ok(()) => {}
                 Err(failure) if failure.kind == FailureKind::Abort => {}
                 Err(failure) => return Err(self.failed(ACTION, failure)),
             }
@@ -419,9 +425,7 @@ impl KafkaTransport {
     }
 
     fn commit_offsets(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
-        if self.sink.running() != Some(JobKind::Flush) {
-            self.sink.submit(Job::Flush);
-        }
+        self.submit_commit(offsets)?;
         self.wait("write records")?;
         if offsets.is_empty() {
             return Ok(());

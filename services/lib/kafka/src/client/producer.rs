@@ -59,6 +59,7 @@ pub(crate) enum Stage {
 /// A call that may block.
 pub(crate) enum Job {
     Init,
+    /// Adds these offsets to the transaction, then commits it.
     SendOffsets(TopicPartitionList, ConsumerGroupMetadata),
     Commit,
     Abort,
@@ -86,11 +87,19 @@ pub(crate) struct Sink {
 struct Worker {
     client: Arc<Client>,
     jobs: Sender<Job>,
-    done: Receiver<Result<(), Failure>>,
+    done: Receiver<News>,
     running: Option<JobKind>,
     /// When the last job was submitted.
     since: Instant,
     thread: JoinHandle<()>,
+}
+
+/// What a worker has to tell.
+enum News {
+    /// The offsets are in the transaction, and the commit begins.
+    OffsetsSent,
+    /// The job is done.
+    Done(Result<(), Failure>),
 }
 
 impl Sink {
@@ -181,7 +190,12 @@ impl Sink {
         let worker = self.worker.as_mut()?;
         worker.running?;
         let outcome = match worker.done.recv_timeout(timeout) {
-            Ok(outcome) => outcome,
+            Ok(News::Done(outcome)) => outcome,
+            Ok(News::OffsetsSent) => {
+                worker.running = Some(JobKind::Commit);
+                self.stage = Stage::OffsetsSent;
+                return None;
+            }
             Err(RecvTimeoutError::Timeout) => return None,
             Err(RecvTimeoutError::Disconnected) => Err(errors::failure(
                 FailureKind::Rebuild,
@@ -324,7 +338,8 @@ impl Worker {
             .name(format!("lane-{lane}-producer"))
             .spawn(move || {
                 while let Ok(job) = inbox.recv() {
-                    if outbox.send(run(&owned, job)).is_err() {
+                    let outcome = run(&owned, job, || outbox.send(News::OffsetsSent).is_ok());
+                    if outbox.send(News::Done(outcome)).is_err() {
                         break;
                     }
                 }
@@ -341,21 +356,22 @@ impl Worker {
     }
 }
 
-fn run(client: &Client, job: Job) -> Result<(), Failure> {
+/// Does a job. `offsets_sent` is called between its two halves; nobody listens if it says no.
+fn run(client: &Client, job: Job, offsets_sent: impl FnOnce() -> bool) -> Result<(), Failure> {
     let (action, result) = match job {
         Job::Init => (
             "initialise transactions",
             client.init_transactions(INIT_SLICE),
         ),
-        Job::SendOffsets(offsets, member) => (
-            "send offsets to transaction",
-            client.send_offsets_to_transaction(&offsets, &member, Timeout::Never),
-        ),
-        Job::Commit => {
-            let action = "commit transaction";
-            written(client, action)?;
-            (action, client.commit_transaction(Timeout::Never))
+        Job::SendOffsets(offsets, member) => {
+            // The offsets travel while the last records are still being written.
+            let sent = client.send_offsets_to_transaction(&offsets, &member, Timeout::Never);
+            match sent {
+                Ok(()) if offsets_sent() => return commit(client),
+                _ => ("send offsets to transaction", sent),
+            }
         }
+        Job::Commit => return commit(client),
         Job::Flush => return written(client, "write records"),
         Job::Abort => {
             drain(client, Some(Instant::now() + DRAIN_BEFORE_ABORT));
@@ -366,6 +382,14 @@ fn run(client: &Client, job: Job) -> Result<(), Failure> {
         }
     };
     result.map_err(|error: KafkaError| errors::transaction_failure(action, &error))
+}
+
+fn commit(client: &Client) -> Result<(), Failure> {
+    const ACTION: &str = "commit transaction";
+    written(client, ACTION)?;
+    client
+        .commit_transaction(Timeout::Never)
+        .map_err(|error| errors::transaction_failure(ACTION, &error))
 }
 
 /// Waits until everything is written, or something can't be.

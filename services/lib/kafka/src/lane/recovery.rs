@@ -26,6 +26,8 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         self.revocation = Some(Revocation { partitions, lost });
         self.next = if lost {
             self.undo("partitions were lost")
+        } else if self.commit_began.is_some() {
+            Next::Commit
         } else {
             self.after_batch_is_closed()
         };
@@ -107,6 +109,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         self.rewind_to = self.ledger.rewind();
         self.batch.clear();
         self.outbox.clear();
+        self.is_prepared = false;
         self.processor.aborted();
         self.observer.aborted(reason);
         tracing::warn!(

@@ -32,9 +32,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
                         self.batch_began = self.clock.now();
                         deadline = self.read_until(self.batch_began);
                     }
-                    if self.batch.len() >= self.settings.batch_records
-                        || self.batch.byte_len() >= self.settings.batch_bytes
-                    {
+                    if self.batch_is_full() {
                         break;
                     }
                     timeout = Duration::ZERO;
@@ -87,10 +85,13 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         }
     }
 
-    fn batch_is_due(&self, now: Duration) -> bool {
+    fn batch_is_full(&self) -> bool {
         self.batch.len() >= self.settings.batch_records
             || self.batch.byte_len() >= self.settings.batch_bytes
-            || !self.batch.is_empty() && now >= self.read_until(now)
+    }
+
+    fn batch_is_due(&self, now: Duration) -> bool {
+        self.batch_is_full() || !self.batch.is_empty() && now >= self.read_until(now)
     }
 
     pub(super) fn after_batch_is_closed(&self) -> Next {
@@ -136,13 +137,22 @@ impl<T: Transport, P: Processor> Lane<T, P> {
     }
 
     pub(super) fn process(&mut self) -> Result<Step, Failure> {
+        if !self.is_prepared {
+            self.prepare();
+        }
+        self.is_prepared = false;
+        self.next = Next::Send;
+        self.send()
+    }
+
+    /// Fills the outbox.
+    fn prepare(&mut self) {
         let began = self.clock.now();
         self.outbox.clear();
         self.processor.process(&self.batch, &mut self.outbox);
         self.observer
             .waited(Stage::Process, self.clock.now() - began);
-        self.next = Next::Send;
-        self.send()
+        self.is_prepared = true;
     }
 
     pub(super) fn send(&mut self) -> Result<Step, Failure> {
@@ -167,16 +177,61 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         Ok(Step::Worked { records })
     }
 
+    /// Works on what follows the transaction that is being committed, as long as records wait to
+    /// be read and no more than one batch: the next transaction can't begin before.
+    pub(super) fn ahead(&mut self) -> Result<Step, Failure> {
+        let began = self.clock.now();
+        while self.stop_by.is_none() && !self.batch_is_full() {
+            match self.transport.poll(&mut self.batch, Duration::ZERO) {
+                Ok(Polled::Record) => {
+                    if let Err(failure) = self.note_last_record() {
+                        return self.failed(failure);
+                    }
+                    if self.batch.len() == 1 {
+                        self.batch_began = self.clock.now();
+                    }
+                }
+                Ok(Polled::Idle) => break,
+                Ok(Polled::Assigned(assignments)) => {
+                    self.assigned(&assignments);
+                    return Ok(Step::Turned);
+                }
+                Ok(Polled::Revoked { partitions, lost }) => {
+                    self.revoked(partitions, lost);
+                    return Ok(Step::Turned);
+                }
+                Err(failure) => return self.failed(failure),
+            }
+        }
+        self.observer.waited(Stage::Read, self.clock.now() - began);
+        if self.batch_is_full() {
+            self.prepare();
+        }
+        self.next = Next::Commit;
+        Ok(Step::Turned)
+    }
+
     pub(super) fn commit(&mut self) -> Result<Step, Failure> {
-        let began = *self.commit_began.get_or_insert_with(|| self.clock.now());
-        if let Err(failure) = self.transport.commit(&self.ledger.to_commit()) {
+        let called = self.clock.now();
+        if self.commit_began.is_none() {
+            self.commit_began = Some(called);
+            self.committing = self.ledger.to_commit();
+            self.processor.sealed();
+            let is_under_way = self.transport.start_commit(&self.committing);
+            if is_under_way && self.revocation.is_none() && self.stop_by.is_none() {
+                self.next = Next::Ahead;
+                return self.ahead();
+            }
+        }
+        let began = self.commit_began.unwrap_or(called);
+        if let Err(failure) = self.transport.commit(&self.committing) {
             return self.failed(failure);
         }
         self.failures = 0;
         self.undone_in_a_row = 0;
         self.commit_began = None;
         self.last_commit_began = Some(began);
-        self.ledger.begin();
+        self.ledger.committed(&self.committing);
         self.processor.committed();
         let now = self.clock.now();
         let (opened, records) = self
@@ -184,9 +239,15 @@ impl<T: Transport, P: Processor> Lane<T, P> {
             .take()
             .map_or((began, 0), |open| (open.opened, open.records));
         let (since_begin, duration) = (now - opened, now - began);
-        self.observer.waited(Stage::Commit, duration);
+        self.observer.waited(Stage::Commit, now - called);
         self.observer.committed(records, since_begin, duration);
-        self.next = self.after_transaction();
+        // What was read meanwhile is done before partitions are let go or the lane leaves.
+        let waits = self.is_prepared || self.revocation.is_some() || self.stop_by.is_some();
+        self.next = if waits {
+            self.after_batch_is_closed()
+        } else {
+            self.after_transaction()
+        };
         Ok(Step::Committed {
             records,
             since_begin,

@@ -52,6 +52,8 @@ pub struct SimTransport {
     /// What was taken from the lane to be given back.
     resuming: Vec<TopicPartition>,
     open: Option<Progress>,
+    /// The outcome of a commit that was started and not yet asked for.
+    early: Option<Result<(), Failure>>,
     undelivered: bool,
     /// Where the transaction began, for a flaw.
     began_at: BTreeMap<TopicPartition, i64>,
@@ -75,6 +77,7 @@ impl SimTransport {
             forget: false,
             resuming: Vec::new(),
             open: None,
+            early: None,
             undelivered: false,
             began_at: BTreeMap::new(),
         }
@@ -193,6 +196,29 @@ impl SimTransport {
         cluster.faults.strike(&mut cluster.rng, action)
     }
 
+    /// The first half of a commit, unless it is done.
+    fn send_offsets(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
+        const ACTION: &str = "commit transaction";
+        if self.undelivered {
+            let reason = "a record was not delivered";
+            return Err(failure(FailureKind::Abort, ACTION, reason));
+        }
+        self.strike(ACTION)?;
+        let transaction = self.transaction(ACTION)?;
+        if self.open.expect("a transaction to commit") == Progress::Open {
+            let mut cluster = self.cluster.borrow_mut();
+            let current = cluster.group.is_current(self.member, self.generation);
+            if !current && !cluster.flaws.stale_members_commit {
+                cluster.stats.stale += 1;
+                let reason = "not a member of this generation";
+                return Err(failure(FailureKind::Abort, ACTION, reason));
+            }
+            cluster.add_offsets(transaction, offsets);
+            self.open = Some(Progress::OffsetsSent);
+        }
+        Ok(())
+    }
+
     /// The transaction on the broker, if this producer may still have one.
     fn transaction(&self, action: &'static str) -> Result<TransactionId, Failure> {
         self.cluster
@@ -276,11 +302,30 @@ impl Transport for SimTransport {
         fault
     }
 
+    /// How much of the commit is done before what is read meanwhile is left to chance.
+    fn start_commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> bool {
+        let dice = self.cluster.borrow_mut().rng.random_range(0..4);
+        let outcome = match dice {
+            0 => self.commit(offsets),
+            1 => self.send_offsets(offsets),
+            _ => return dice == 2,
+        };
+        self.early = match outcome {
+            // Whoever asks again gets on with it.
+            Err(failure) if failure.kind == FailureKind::Retry => None,
+            Ok(()) if self.open.is_some() => None,
+            outcome => Some(outcome),
+        };
+        true
+    }
+
     fn commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
         const ACTION: &str = "commit transaction";
+        if let Some(outcome) = self.early.take() {
+            return outcome;
+        }
         assert!(!offsets.is_empty(), "committed nothing");
-        let progress = self.open.expect("a transaction to commit");
-        if progress == Progress::Ended {
+        if self.open == Some(Progress::Ended) {
             let (id, epoch) = (&self.transactional_id, self.epoch);
             let fenced = self.cluster.borrow_mut().check_epoch(id, epoch).is_err();
             if fenced {
@@ -289,24 +334,9 @@ impl Transport for SimTransport {
             self.open = None;
             return Ok(());
         }
-        if self.undelivered {
-            let reason = "a record was not delivered";
-            return Err(failure(FailureKind::Abort, ACTION, reason));
-        }
+        self.send_offsets(offsets)?;
         self.strike(ACTION)?;
         let transaction = self.transaction(ACTION)?;
-        if progress == Progress::Open {
-            let mut cluster = self.cluster.borrow_mut();
-            let current = cluster.group.is_current(self.member, self.generation);
-            if !current && !cluster.flaws.stale_members_commit {
-                cluster.stats.stale += 1;
-                let reason = "not a member of this generation";
-                return Err(failure(FailureKind::Abort, ACTION, reason));
-            }
-            cluster.add_offsets(transaction, offsets);
-            self.open = Some(Progress::OffsetsSent);
-        }
-        self.strike(ACTION)?;
         let mut cluster = self.cluster.borrow_mut();
         cluster.end(transaction, Fate::Committed);
         self.open = Some(Progress::Ended);
@@ -329,6 +359,10 @@ impl Transport for SimTransport {
 
     fn abort(&mut self) -> Result<(), Failure> {
         const ACTION: &str = "abort transaction";
+        if let Some(Ok(())) = self.early.take() {
+            let reason = "the commit went through after all";
+            return Err(failure(FailureKind::Rebuild, ACTION, reason));
+        }
         assert!(self.open.is_some(), "aborted out of a transaction");
         self.strike(ACTION)?;
         let transaction = self.transaction(ACTION)?;
@@ -354,6 +388,7 @@ impl Transport for SimTransport {
         let mut cluster = self.cluster.borrow_mut();
         self.epoch = cluster.init_producer(&self.transactional_id);
         self.open = None;
+        self.early = None;
         self.forget = true;
         Ok(())
     }
