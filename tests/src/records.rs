@@ -71,9 +71,25 @@ pub trait Topics {
     /// # Errors
     /// The cluster refused, or was not ready in time.
     fn create_topic(&self, purpose: &str, partitions: i32) -> anyhow::Result<String> {
+        self.create_topic_with(purpose, partitions, &[])
+    }
+
+    /// The same with settings of its own: names and values.
+    ///
+    /// # Errors
+    /// The cluster refused, or was not ready in time.
+    fn create_topic_with(
+        &self,
+        purpose: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<String> {
         let name = self.name(purpose);
         let admin: AdminClient<DefaultClientContext> = client(self.addresses()).create()?;
         let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(-1));
+        let topic = settings
+            .iter()
+            .fold(topic, |topic, (name, value)| topic.set(name, value));
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         let made = pollster::block_on(admin.create_topics([&topic], &options))?;
         for result in made {
@@ -112,6 +128,7 @@ pub trait Topics {
         let producer: BaseProducer = client(self.addresses())
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
+            .set("message.max.bytes", "100000000")
             .create()?;
         for (key, value) in records {
             let mut record = BaseRecord::to(topic).key(key).payload(value);

@@ -141,6 +141,8 @@ pub(crate) struct ProducerEvents {
 #[derive(Clone, Debug)]
 pub(crate) struct DeliveryFailure {
     pub(crate) topic: String,
+    /// Of its value.
+    pub(crate) bytes: usize,
     pub(crate) code: Code,
 }
 
@@ -210,6 +212,7 @@ impl ProducerContext for ProducerEvents {
         if first.is_none() {
             *first = Some(DeliveryFailure {
                 topic: record.topic().to_owned(),
+                bytes: record.payload_len(),
                 code,
             });
             tracing::warn!(topic = record.topic(), %code, "a record could not be written");

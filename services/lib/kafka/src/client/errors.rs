@@ -41,9 +41,7 @@ pub(crate) fn advice(code: Code) -> Option<&'static str> {
         Code::UnsupportedVersion | Code::UnsupportedFeature => {
             "the brokers are too old for this; exactly-once needs 2.5 or later"
         }
-        Code::MessageSizeTooLarge => {
-            "raise `message.max.bytes` of the producer and of the output topic"
-        }
+        Code::MessageSizeTooLarge => "raise `max.message.bytes` of the output topic",
         Code::InvalidTopic => "set another topic name",
         _ => return None,
     })
@@ -87,6 +85,15 @@ pub(crate) fn stop(action: &'static str, what: &str, advice: &str) -> Failure {
         action,
         reason: format!("{what}: {advice}"),
     }
+}
+
+/// A record that its topic does not take. Leaving it out would lose it silently, and writing less
+/// of it would lose what was left out once the input topic forgets it; so the lane ends.
+pub(crate) fn too_large(action: &'static str, topic: &str, bytes: usize) -> Failure {
+    let what = format!("a record of {bytes} bytes is more than the topic {topic} takes");
+    let advice = "raise its `max.message.bytes` (and `message.max.bytes` under [kafka.producer] if \
+                  that was lowered) and start again; nothing is lost";
+    stop(action, &what, advice)
 }
 
 /// A failure of any other kind.

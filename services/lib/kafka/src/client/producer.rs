@@ -247,10 +247,8 @@ impl Sink {
             return Err(errors::stop(ACTION, &what, errors::CREATE_TOPIC));
         }
         if code == Code::MessageSizeTooLarge {
-            let size = record.payload.map_or(0, <[u8]>::len);
-            let what = format!("a record of {size} bytes for {topic} is too large");
-            let advice = errors::advice(code).unwrap_or_default();
-            return Err(errors::stop(ACTION, &what, advice));
+            let bytes = record.payload.map_or(0, <[u8]>::len);
+            return Err(errors::too_large(ACTION, topic, bytes));
         }
         Err(self.explain_failure(ACTION).unwrap_or_else(|| {
             let kind = match client.client().fatal_error() {
@@ -273,6 +271,9 @@ impl Sink {
     pub(crate) fn explain_failure(&self, action: &'static str) -> Option<Failure> {
         let client = &self.worker.as_ref()?.client;
         let failure = client.context().failure()?;
+        if failure.code == Code::MessageSizeTooLarge {
+            return Some(errors::too_large(action, &failure.topic, failure.bytes));
+        }
         let what = format!(
             "a record for {} could not be written: {}",
             failure.topic, failure.code
