@@ -16,7 +16,7 @@ use tidegate_kafka::{
 use tidegate_tests::RealKafka;
 
 use super::{
-    events::{Events, Prepared},
+    events::{Events, Messages, Prepared},
     progress, usage,
 };
 
@@ -124,11 +124,11 @@ impl Cluster {
     }
 
     /// A topic of its own with `records` events; gives its name.
-    pub(super) fn preload(&self, records: u64) -> anyhow::Result<String> {
+    pub(super) fn preload(&self, messages: &Messages, records: u64) -> anyhow::Result<String> {
         let topic = unique("bench-input");
         progress(&format!("writing {records} events to {topic} …"));
         self.make(&[&topic])?;
-        let (feed, mut events) = (Feed::new(self, &topic)?, Events::new(7));
+        let (feed, mut events) = (Feed::new(self, &topic)?, Events::new(messages, 7));
         for _ in 0..records {
             feed.send(&events.short())?;
         }

@@ -12,6 +12,35 @@ const TIME: &str = "1000000000000";
 /// The number that stands in a prepared event's id.
 const NUMBER: &str = "e-0000000000";
 
+/// How many of a hundred events lead somewhere: to a topic of their own, or to a person. Most of what
+/// a brand is told is praise, chatter and questions; about seven in a hundred want to buy, and spam,
+/// complaints and abuse are as many again.
+const LEADING: u32 = 15;
+
+/// The messages that events are made of, sorted by what becomes of them.
+pub(super) struct Messages {
+    /// They get a verdict, and that is all.
+    quiet: Vec<[&'static str; 4]>,
+    /// They also take a route.
+    leading: Vec<[&'static str; 4]>,
+}
+
+impl Messages {
+    /// Sorts them: `leads` says for each whether it leads somewhere.
+    pub(super) fn sort(leads: impl FnOnce(&[[&'static str; 4]]) -> Vec<bool>) -> Self {
+        let all = messages();
+        let leads = leads(&all);
+        let (leading, quiet): (Vec<_>, Vec<_>) =
+            all.into_iter().zip(leads).partition(|(_, leads)| *leads);
+        let texts =
+            |list: Vec<([&'static str; 4], bool)>| list.into_iter().map(|(m, _)| m).collect();
+        Self {
+            quiet: texts(quiet),
+            leading: texts(leading),
+        }
+    }
+}
+
 /// An event's bytes, and the key of its conversation.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
@@ -33,17 +62,18 @@ impl Prepared {
 }
 
 /// A seeded source of events: the same seed gives the same ones.
-pub(super) struct Events {
+pub(super) struct Events<'m> {
     rng: ChaCha8Rng,
-    messages: Vec<[&'static str; 4]>,
+    messages: &'m Messages,
     words: Vec<&'static str>,
     count: u64,
 }
 
-impl Events {
-    pub(super) fn new(seed: u64) -> Self {
-        let messages = messages();
+impl<'m> Events<'m> {
+    pub(super) fn new(messages: &'m Messages, seed: u64) -> Self {
+        // A word that leads somewhere would take the message with it.
         let words = messages
+            .quiet
             .iter()
             .flat_map(|[.., text]| text.split_whitespace())
             .collect();
@@ -62,8 +92,11 @@ impl Events {
     }
 
     fn message(&mut self) -> ([&'static str; 4], String) {
-        let message = *self
-            .messages
+        let messages = match self.rng.random_ratio(LEADING, 100) {
+            true => &self.messages.leading,
+            false => &self.messages.quiet,
+        };
+        let message = *messages
             .choose(&mut self.rng)
             .unwrap_or(&["en", "comment", "x", "hi"]);
         let mut words: Vec<&str> = message[3].split_whitespace().collect();
@@ -127,7 +160,8 @@ impl Events {
         self.event(message, &text)
     }
 
-    fn event(&mut self, [lang, _, platform, _]: [&str; 4], text: &str) -> Prepared {
+    fn event(&mut self, message: [&str; 4], text: &str) -> Prepared {
+        let [lang, _, platform, _] = message;
         self.count += 1;
         let conversation = self.rng.random_range(0..5_000);
         let key = format!("{platform}-{conversation}");
@@ -167,6 +201,19 @@ impl Events {
     }
 }
 
+/// A message as an event of few fields.
+pub(super) fn bare([lang, _, platform, text]: [&str; 4]) -> serde_json::Value {
+    json!({
+        "id": NUMBER,
+        "platform": platform,
+        "brand": BRANDS[0],
+        "channel": "comment",
+        "text": text,
+        "lang": lang,
+        "created_at": 1,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -175,9 +222,23 @@ mod tests {
 
     use super::*;
 
+    fn unsorted() -> Messages {
+        Messages::sort(|all| (0..all.len()).map(|at| at % 3 == 0).collect())
+    }
+
+    #[test]
+    fn fifteen_of_a_hundred_events_are_made_of_messages_that_lead_somewhere() {
+        let messages = unsorted();
+        let mut events = Events::new(&messages, 4);
+        let leading: HashSet<_> = messages.leading.iter().map(|[.., text]| *text).collect();
+        let of_them = (0..10_000).filter(|_| leading.contains(events.message().0[3]));
+        assert!((1_400..1_600).contains(&of_them.count()));
+    }
+
     #[test]
     fn events_are_about_400_bytes_and_no_two_have_the_same_text() {
-        let mut events = Events::new(1);
+        let messages = unsorted();
+        let mut events = Events::new(&messages, 1);
         let prepared: Vec<_> = (0..5_000).map(|_| events.short()).collect();
         let bytes: usize = prepared.iter().map(|event| event.payload.len()).sum();
         let mean = bytes / prepared.len();
@@ -191,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_stamp_gives_an_event_another_id_and_time_and_leaves_the_rest() {
-        let mut event = Events::new(2).short();
+        let mut event = Events::new(&unsorted(), 2).short();
         let before: Value = serde_json::from_slice(&event.payload).unwrap();
         event.stamp(1_234_567_890, 1_700_000_000_123);
         let after: Value = serde_json::from_slice(&event.payload).unwrap();
@@ -202,7 +263,8 @@ mod tests {
 
     #[test]
     fn mixed_texts_are_mostly_short_and_sometimes_very_long() {
-        let mut events = Events::new(3);
+        let messages = unsorted();
+        let mut events = Events::new(&messages, 3);
         let lengths: Vec<_> = (0..3_000).map(|_| events.mixed_text().len()).collect();
         assert!(lengths.iter().filter(|length| **length < 400).count() > 1_800);
         assert!(lengths.iter().any(|length| *length > 8_000));

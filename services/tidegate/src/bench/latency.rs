@@ -17,7 +17,7 @@ use tidegate_kafka::{LaneSettings, reader::reader};
 use super::{
     Bench,
     cluster::{Cluster, Feed, PARTITIONS, PATIENCE, unique},
-    events::{Events, Prepared},
+    events::{Events, Messages, Prepared},
     progress,
     report::Row,
     run::Running,
@@ -44,7 +44,7 @@ pub(super) fn at_half_load(bench: &Bench, cluster: &Cluster, rate: f64) -> anyho
     let lane = bench.settings.lane();
     let interval = lane.commit_interval.as_secs_f64() * 1e3;
     progress(&format!("latency at {:.0} events/s …", rate / 2.0));
-    let mut pool = Pool::new();
+    let mut pool = Pool::new(&bench.messages);
     let seen = steady(bench, cluster, lane, &mut pool, rate / 2.0, bench.duration)?;
     let p99 = seen.quantile(0.99);
     let row = seen.row(Row::new("latency, half load", "pipeline, exactly once"));
@@ -54,7 +54,7 @@ pub(super) fn at_half_load(bench: &Bench, cluster: &Cluster, rate: f64) -> anyho
 /// Throughput, and latency at half of it, for each commit interval.
 pub(super) fn curve(bench: &Bench, cluster: &Cluster, input: &str) -> anyhow::Result<Vec<Row>> {
     let duration = (bench.duration / 8).max(Duration::from_secs(5));
-    let mut pool = Pool::new();
+    let mut pool = Pool::new(&bench.messages);
     let mut rows = Vec::new();
     for interval in INTERVALS {
         progress(&format!("curve: commits every {interval} ms …"));
@@ -101,8 +101,8 @@ struct Pool {
 }
 
 impl Pool {
-    fn new() -> Self {
-        let mut source = Events::new(8);
+    fn new(messages: &Messages) -> Self {
+        let mut source = Events::new(messages, 8);
         let events = (0..POOL).map(|_| source.short()).collect();
         Self {
             events,
@@ -250,8 +250,9 @@ mod tests {
 
     #[test]
     fn a_pool_never_gives_the_same_event_twice() {
+        let messages = Messages::sort(|all| all.iter().map(|_| false).collect());
         let mut pool = Pool {
-            events: vec![Events::new(1).short()],
+            events: vec![Events::new(&messages, 1).short()],
             next: 0,
             count: 0,
         };

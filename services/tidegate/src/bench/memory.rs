@@ -59,7 +59,7 @@ pub(super) fn measure(bench: &Bench, cluster: &Cluster) -> anyhow::Result<Row> {
     let feed = Feed::new(cluster, &input)?;
     let mut load = Load {
         feed: &feed,
-        events: Events::new(9),
+        events: Events::new(&bench.messages, 9),
         progress: committed_of(cluster, &group)?,
         input: &input,
         sent: 0,
@@ -126,7 +126,7 @@ fn sample(mut consumer: Consumer, mut load: Load<'_>, duration: Duration) -> any
 /// Keeps a backlog before a consumer.
 struct Load<'a> {
     feed: &'a Feed,
-    events: Events,
+    events: Events<'a>,
     progress: BaseConsumer,
     input: &'a str,
     sent: u64,

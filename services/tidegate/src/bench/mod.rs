@@ -19,7 +19,7 @@ use tidegate_chassis::{exit::Exit, logs};
 use tidegate_classifier::Mode;
 use tidegate_moderator::settings::Settings;
 
-use self::{cluster::Cluster, machine::Machine, report::Report};
+use self::{cluster::Cluster, events::Messages, machine::Machine, report::Report};
 
 /// What to measure, and how long.
 #[derive(clap::Args)]
@@ -77,6 +77,7 @@ impl Part {
 /// What all parts share.
 struct Bench {
     settings: Settings,
+    messages: Messages,
     records: u64,
     duration: Duration,
     rounds: usize,
@@ -96,6 +97,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     // What the rows about Kafka are about is not how long the deep model thinks.
     settings.model.mode = Mode::Screen.to_string();
     let bench = Bench {
+        messages: stages::messages(&settings)?,
         settings,
         records: args.records.max(1),
         duration: Duration::from_secs(args.seconds.max(1)),
@@ -141,7 +143,7 @@ fn with_kafka(
 ) -> anyhow::Result<()> {
     let mut rate = None;
     if wants(Part::Kafka) || wants(Part::Latency) || wants(Part::Curve) {
-        let input = cluster.preload(bench.records)?;
+        let input = cluster.preload(&bench.messages, bench.records)?;
         throughput::warm_up(bench, cluster, &input)?;
         if wants(Part::Kafka) {
             let (rows, measured) = throughput::compare(bench, cluster, &input)?;

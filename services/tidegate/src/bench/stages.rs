@@ -16,7 +16,7 @@ use tidegate_classifier::{
 };
 use tidegate_core::{
     DecodeOptions, Decoded, Event, Incoming, Policy, Rejection, RejectionReason, Source, Text,
-    Tier, decide, decode, normalize,
+    Tier, decide, decode, normalize, routes,
 };
 use tidegate_kafka::{Batch, Outbox, Processor as _, RecordOffset};
 use tidegate_moderator::{
@@ -25,11 +25,12 @@ use tidegate_moderator::{
     pipeline::{ClassifierScorer, Pipeline, PipelineSettings},
     policy_file::PolicyInForce,
     service::Service,
+    settings::Settings,
 };
 
 use super::{
     Bench,
-    events::{Events, Prepared},
+    events::{self, Events, Messages, Prepared},
     machine::Machine,
     progress,
     report::Row,
@@ -120,23 +121,23 @@ fn no_protobuf(_: &[u8]) -> Result<tidegate_core::decode::Fields<'static>, Rejec
     ))
 }
 
-fn decoded(prepared: &Prepared) -> Result<Decoded<'_>, Rejection> {
+fn decoded<'a>(payload: &'a [u8], key: &'a str) -> Result<Decoded<'a>, Rejection> {
     let incoming = Incoming {
-        payload: Some(&prepared.payload),
-        key: Some(prepared.key.as_bytes()),
+        payload: Some(payload),
+        key: Some(key.as_bytes()),
         timestamp_ms: None,
     };
     decode(incoming, &(), &DecodeOptions::default(), no_protobuf)
 }
 
 fn decoding(bench: &Bench) -> anyhow::Result<Row> {
-    let mut events = Events::new(1);
+    let mut events = Events::new(&bench.messages, 1);
     let meter = rounds(bench, |meter| {
         let payloads: Vec<_> = (0..ROUND).map(|_| events.short()).collect();
         let mut read = 0;
         meter.time(ROUND, || {
             for payload in &payloads {
-                read += usize::from(black_box(decoded(payload)).is_ok());
+                read += usize::from(black_box(decoded(&payload.payload, &payload.key)).is_ok());
             }
         });
         anyhow::ensure!(
@@ -150,12 +151,12 @@ fn decoding(bench: &Bench) -> anyhow::Result<Row> {
     Ok(row.at_least("per CPU second", meter.rate(), 1e6))
 }
 
-fn texts(events: &mut Events) -> Vec<String> {
+fn texts(events: &mut Events<'_>) -> Vec<String> {
     (0..ROUND).map(|_| events.short_text()).collect()
 }
 
 fn normalizing(bench: &Bench) -> anyhow::Result<Row> {
-    let mut events = Events::new(2);
+    let mut events = Events::new(&bench.messages, 2);
     let meter = rounds(bench, |meter| {
         let texts = texts(&mut events);
         meter.time(ROUND, || {
@@ -173,7 +174,7 @@ fn tokenizing(bench: &Bench) -> anyhow::Result<Row> {
     let json = std::fs::read(bench.settings.model.folder.join("screen").join(&part.file))
         .context("read the tokenizer")?;
     let mut tokenizer = Tokenizer::new(&json, &part)?;
-    let (mut events, mut ids) = (Events::new(3), Vec::new());
+    let (mut events, mut ids) = (Events::new(&bench.messages, 3), Vec::new());
     let (mut tokens, mut count) = (0, 0);
     let meter = rounds(bench, |meter| {
         let texts = texts(&mut events);
@@ -193,17 +194,47 @@ fn tokenizing(bench: &Bench) -> anyhow::Result<Row> {
     Ok(row.at_least("per CPU second", meter.rate(), 5e5))
 }
 
-fn classifier(bench: &Bench) -> anyhow::Result<Classifier> {
+fn classifier(settings: &Settings) -> anyhow::Result<Classifier> {
     let settings = ClassifierSettings {
         cache_capacity: 0,
-        ..ClassifierSettings::new(&bench.settings.model.folder, Mode::Screen)
+        ..ClassifierSettings::new(&settings.model.folder, Mode::Screen)
     };
     Ok(Classifier::load(&settings)?)
 }
 
+/// The messages, sorted by what the pipeline makes of them.
+pub(super) fn messages(settings: &Settings) -> anyhow::Result<Messages> {
+    let mut classifier = classifier(settings)?;
+    let policy = Policy::default_policy();
+    let mut result = Ok(());
+    let messages = Messages::sort(|all| {
+        let texts: Vec<_> = all.iter().map(|[.., text]| normalize(text)).collect();
+        let words: Vec<_> = texts.iter().map(Text::scored).collect();
+        let mut scored = Vec::new();
+        result = classifier.classify(&words, &mut scored);
+        let leads = all
+            .iter()
+            .zip(&texts)
+            .zip(&scored)
+            .map(|((message, text), scored)| {
+                let payload = events::bare(*message).to_string();
+                let event = match decoded(payload.as_bytes(), "") {
+                    Ok(Decoded::Event(event)) => event,
+                    _ => return true,
+                };
+                let (scored, source) = (judged(scored), source(0));
+                let verdict = decide(&event, text, Some(&scored), &policy, source);
+                !routes(&verdict).is_empty()
+            });
+        leads.collect()
+    });
+    result?;
+    Ok(messages)
+}
+
 fn scoring(bench: &Bench) -> anyhow::Result<Row> {
-    let mut classifier = classifier(bench)?;
-    let (mut events, mut out) = (Events::new(4), Vec::new());
+    let mut classifier = classifier(&bench.settings)?;
+    let (mut events, mut out) = (Events::new(&bench.messages, 4), Vec::new());
     let meter = rounds(bench, |meter| {
         let texts = texts(&mut events);
         let normal: Vec<_> = texts.iter().map(|text| normalize(text)).collect();
@@ -223,9 +254,10 @@ fn scoring(bench: &Bench) -> anyhow::Result<Row> {
 }
 
 fn deciding(bench: &Bench) -> anyhow::Result<Row> {
-    let mut classifier = classifier(bench)?;
+    let mut classifier = classifier(&bench.settings)?;
     let policy = Policy::default_policy();
-    let (mut events, mut scored, mut out) = (Events::new(5), Vec::new(), Vec::new());
+    let (mut events, mut scored, mut out) =
+        (Events::new(&bench.messages, 5), Vec::new(), Vec::new());
     let (mut bytes, mut count) = (0, 0);
     let meter = rounds(bench, |meter| {
         let prepared: Vec<_> = (0..BATCH).map(|_| events.short()).collect();
@@ -240,13 +272,9 @@ fn deciding(bench: &Bench) -> anyhow::Result<Row> {
         meter.time(BATCH, || {
             for (((event, text), scored), offset) in events.iter().zip(&texts).zip(&scored).zip(0..)
             {
-                let source = Source {
-                    topic: "comments.v1",
-                    partition: 3,
-                    offset,
-                };
                 let scored = judged(scored);
-                decide(event, text, Some(&scored), &policy, source).write_json(&mut out);
+                let verdict = decide(event, text, Some(&scored), &policy, source(offset));
+                verdict.write_json(&mut out);
             }
         });
         bytes += out.len();
@@ -257,8 +285,16 @@ fn deciding(bench: &Bench) -> anyhow::Result<Row> {
     Ok(row.with("bytes each", bytes as f64 / count as f64))
 }
 
+fn source(offset: i64) -> Source<'static> {
+    Source {
+        topic: "comments.v1",
+        partition: 3,
+        offset,
+    }
+}
+
 fn event(prepared: &Prepared) -> anyhow::Result<Event<'_>> {
-    match decoded(prepared) {
+    match decoded(&prepared.payload, &prepared.key) {
         Ok(Decoded::Event(event)) => Ok(event),
         Ok(Decoded::Withdrawal(_)) => bail!("an event was read as a withdrawal"),
         Err(rejection) => bail!("an event was rejected: {}", rejection.reason.as_str()),
@@ -291,7 +327,7 @@ pub(super) fn pipeline(bench: &Bench) -> anyhow::Result<Pipeline<ClassifierScore
 fn piping(bench: &Bench) -> anyhow::Result<Row> {
     let mut pipeline = pipeline(bench)?;
     let topics = bench.settings.topics.names().map(str::to_owned).to_vec();
-    let (mut events, mut outbox) = (Events::new(6), Outbox::new(topics));
+    let (mut events, mut outbox) = (Events::new(&bench.messages, 6), Outbox::new(topics));
     let (topic, mut batch): (Arc<str>, _) = ("comments.v1".into(), Batch::default());
     let (mut records, mut written, mut bytes) = (0, 0, 0);
     let meter = rounds(bench, |meter| {
@@ -311,6 +347,7 @@ fn piping(bench: &Bench) -> anyhow::Result<Row> {
         records += BATCH as i64;
         outbox.clear();
         meter.time(BATCH, || pipeline.process(&batch, &mut outbox));
+        pipeline.sealed();
         pipeline.committed();
         written += outbox.len();
         bytes += outbox
