@@ -168,7 +168,13 @@ fn again(mut call: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
 
 fn assert_copied(kafka: &RealKafka, room: &Room) -> anyhow::Result<()> {
     copy_one(room)??;
-    let seen = kafka.read_all(&room.output, Isolation::Committed)?;
+    // A commit returns before the brokers have marked it in the partitions.
+    let seen = kafka.read_until(
+        &room.output,
+        Isolation::Committed,
+        Duration::from_secs(10),
+        |seen| !seen.is_empty(),
+    )?;
     assert_eq!(seen.len(), 1);
     Ok(())
 }
