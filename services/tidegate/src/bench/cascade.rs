@@ -92,7 +92,7 @@ fn deep(bench: &Bench, tokens: usize, goal: f64) -> anyhow::Result<Row> {
     let json = std::fs::read(folder.join(&part.file)).context("read the tokenizer")?;
     let mut tokenizer = Tokenizer::new(&json, &part)?;
     let room = tokens - (part.max_tokens - part.width());
-    let mut events = Events::new(21);
+    let mut events = Events::new(&bench.messages, 21);
     let texts: Vec<String> = (0..SAME_LENGTH)
         .map(|_| of_length(&mut events, &mut tokenizer, room))
         .collect();
@@ -127,9 +127,9 @@ fn two_cores(bench: &Bench) -> anyhow::Result<Row> {
     let start = Arc::new(Barrier::new(2));
     let threads = [31, 32].map(|seed| {
         let (mut classifier, start) = (classifier(bench, Mode::Cascade), start.clone());
-        let duration = bench.duration / 10;
+        let (duration, messages) = (bench.duration / 10, bench.messages.clone());
         thread::spawn(move || {
-            let mut events = Events::new(seed);
+            let mut events = Events::new(&messages, seed);
             start.wait();
             let classifier = classifier.as_mut().map_err(|error| anyhow!("{error:#}"))?;
             let texts = || (0..BATCH).map(|_| events.short_text()).collect();

@@ -18,6 +18,7 @@ const NUMBER: &str = "e-0000000000";
 const LEADING: u32 = 15;
 
 /// The messages that events are made of, sorted by what becomes of them.
+#[derive(Clone)]
 pub(super) struct Messages {
     /// They get a verdict, and that is all.
     quiet: Vec<[&'static str; 4]>,
