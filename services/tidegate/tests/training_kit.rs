@@ -63,6 +63,7 @@ fn install() -> anyhow::Result<PathBuf> {
         "install",
         "--quiet",
         "--disable-pip-version-check",
+        "--no-compile",
         "-r",
     ]);
     run(pip.arg(&needs)).context("install what the kit needs")?;
