@@ -84,7 +84,7 @@ fn to_verdict(verdict: &Verdict<'_>) -> v1::Verdict {
         action: number(verdict.action),
         withdrawn: verdict.withdrawn,
         labels: verdict.labels.iter().map(number).collect(),
-        scores: verdict.scores.as_ref().map(to_scores),
+        scores: verdict.scores.as_ref().map(v1::Scores::from),
         reasons: verdict.reasons.iter().map(to_reason).collect(),
         text_flags: verdict
             .text_flags
@@ -105,18 +105,20 @@ fn to_verdict(verdict: &Verdict<'_>) -> v1::Verdict {
     }
 }
 
-fn to_scores(scores: &Scores) -> v1::Scores {
-    v1::Scores {
-        spam: scores[Label::Spam].get(),
-        hate: scores[Label::Hate].get(),
-        abuse: scores[Label::Abuse].get(),
-        purchase_intent: scores[Label::PurchaseIntent].get(),
-        support: scores[Label::Support].get(),
-        risk: scores[Label::Risk].get(),
-        collab: scores[Label::Collab].get(),
-        question: scores[Label::Question].get(),
-        negative: scores[Label::Negative].get(),
-        positive: scores[Label::Positive].get(),
+impl From<&Scores> for v1::Scores {
+    fn from(scores: &Scores) -> Self {
+        Self {
+            spam: scores[Label::Spam].get(),
+            hate: scores[Label::Hate].get(),
+            abuse: scores[Label::Abuse].get(),
+            purchase_intent: scores[Label::PurchaseIntent].get(),
+            support: scores[Label::Support].get(),
+            risk: scores[Label::Risk].get(),
+            collab: scores[Label::Collab].get(),
+            question: scores[Label::Question].get(),
+            negative: scores[Label::Negative].get(),
+            positive: scores[Label::Positive].get(),
+        }
     }
 }
 

@@ -186,7 +186,7 @@ impl From<Verdict> for v1::Verdict {
             action: number(verdict.action),
             withdrawn: verdict.withdrawn,
             labels: labels.iter().map(|label| number(Some(label))).collect(),
-            scores: verdict.scores.as_ref().map(scores),
+            scores: verdict.scores.as_ref().map(v1::Scores::from),
             reasons: verdict.reasons.into_iter().map(Into::into).collect(),
             text_flags: verdict.text_flags,
             clock_ahead: verdict.clock_ahead,
@@ -216,20 +216,5 @@ impl From<ReasonOf> for v1::Reason {
             score: reason.score,
             threshold: reason.threshold,
         }
-    }
-}
-
-fn scores(scores: &Scores) -> v1::Scores {
-    v1::Scores {
-        spam: scores[Label::Spam].get(),
-        hate: scores[Label::Hate].get(),
-        abuse: scores[Label::Abuse].get(),
-        purchase_intent: scores[Label::PurchaseIntent].get(),
-        support: scores[Label::Support].get(),
-        risk: scores[Label::Risk].get(),
-        collab: scores[Label::Collab].get(),
-        question: scores[Label::Question].get(),
-        negative: scores[Label::Negative].get(),
-        positive: scores[Label::Positive].get(),
     }
 }

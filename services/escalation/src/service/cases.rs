@@ -203,9 +203,7 @@ impl CaseService for Context {
         &self,
         request: Request<ReleaseCaseRequest>,
     ) -> Result<Response<ReleaseCaseResponse>, Status> {
-        let asked = Asked::of(request)?;
-        let caller = asked.caller().clone();
-        let message = asked.message;
+        let (caller, message) = Asked::of(request)?.into_parts();
         let act = Act::Release {
             skip: message.skip,
             reason: message.reason,
@@ -220,9 +218,7 @@ impl CaseService for Context {
         &self,
         request: Request<HoldCaseRequest>,
     ) -> Result<Response<HoldCaseResponse>, Status> {
-        let asked = Asked::of(request)?;
-        let caller = asked.caller().clone();
-        let message = asked.message;
+        let (caller, message) = Asked::of(request)?.into_parts();
         let act = Act::Hold {
             reason: message.reason,
             return_ms: read::time("return_time", message.return_time)?,
@@ -238,9 +234,7 @@ impl CaseService for Context {
         &self,
         request: Request<AssignCaseRequest>,
     ) -> Result<Response<AssignCaseResponse>, Status> {
-        let asked = Asked::of(request)?;
-        let caller = asked.caller().clone();
-        let message = asked.message;
+        let (caller, message) = Asked::of(request)?.into_parts();
         read::optional_name("agent", &message.agent, "agents")?;
         read::optional_name("queue", &message.queue, "queues")?;
         let act = Act::Assign {
@@ -259,9 +253,7 @@ impl CaseService for Context {
         &self,
         request: Request<AddNoteRequest>,
     ) -> Result<Response<AddNoteResponse>, Status> {
-        let asked = Asked::of(request)?;
-        let caller = asked.caller().clone();
-        let message = asked.message;
+        let (caller, message) = Asked::of(request)?.into_parts();
         let act = Act::Note { text: message.text };
         let case = self
             .act(&caller, &message.name, act, "", &message.request_id)
@@ -273,9 +265,7 @@ impl CaseService for Context {
         &self,
         request: Request<ResolveCaseRequest>,
     ) -> Result<Response<ResolveCaseResponse>, Status> {
-        let asked = Asked::of(request)?;
-        let caller = asked.caller().clone();
-        let message = asked.message;
+        let (caller, message) = Asked::of(request)?.into_parts();
         let act = Act::Resolve {
             outcome: read::required("outcome", message.outcome)?,
             labels: read::each("labels", &message.labels)?,
@@ -297,9 +287,7 @@ impl CaseService for Context {
         &self,
         request: Request<OpenAppealRequest>,
     ) -> Result<Response<OpenAppealResponse>, Status> {
-        let asked = Asked::of(request)?;
-        let caller = asked.caller().clone();
-        let message = asked.message;
+        let (caller, message) = Asked::of(request)?.into_parts();
         let act = Act::OpenAppeal {
             reason: message.reason,
         };
@@ -313,9 +301,7 @@ impl CaseService for Context {
         &self,
         request: Request<DecideAppealRequest>,
     ) -> Result<Response<DecideAppealResponse>, Status> {
-        let asked = Asked::of(request)?;
-        let caller = asked.caller().clone();
-        let message = asked.message;
+        let (caller, message) = Asked::of(request)?.into_parts();
         let (outcome, labels) = if message.overturn {
             (
                 read::required("outcome", message.outcome)?,

@@ -100,4 +100,9 @@ impl<T> Asked<T> {
     pub(crate) fn caller(&self) -> &Arc<Caller> {
         &self.identity.caller
     }
+
+    /// Who asks, and for what.
+    pub(crate) fn into_parts(self) -> (Arc<Caller>, T) {
+        (self.identity.caller, self.message)
+    }
 }

@@ -191,9 +191,8 @@ pub(super) async fn queues(client: &Client, args: &Queues) -> anyhow::Result<Exi
             allow_missing: true,
             request_id: request_id(),
         };
-        let answer = call(|| {
-            let (mut api, request) = (api.clone(), request.clone());
-            async move { api.update_queue(request).await }
+        let answer = call(&api, &request, |mut api, request| async move {
+            api.update_queue(request).await
         })
         .await?;
         let queue = answer.queue.unwrap_or_default();
@@ -206,9 +205,8 @@ pub(super) async fn queues(client: &Client, args: &Queues) -> anyhow::Result<Exi
         page_token: String::new(),
     };
     loop {
-        let page = call(|| {
-            let (mut api, request) = (api.clone(), request.clone());
-            async move { api.list_queues(request).await }
+        let page = call(&api, &request, |mut api, request| async move {
+            api.list_queues(request).await
         })
         .await?;
         queues.extend(page.queues);
@@ -259,9 +257,8 @@ pub(super) async fn agents(client: &Client, args: &Agents) -> anyhow::Result<Exi
                 allow_missing: true,
                 request_id: request_id(),
             };
-            let answer = call(|| {
-                let (mut api, request) = (api.clone(), request.clone());
-                async move { api.update_agent(request).await }
+            let answer = call(&api, &request, |mut api, request| async move {
+                api.update_agent(request).await
             })
             .await?;
             let agent = answer.agent.unwrap_or_default();
@@ -284,9 +281,8 @@ pub(super) async fn agents(client: &Client, args: &Agents) -> anyhow::Result<Exi
                 page_token: String::new(),
             };
             loop {
-                let page = call(|| {
-                    let (mut api, request) = (api.clone(), request.clone());
-                    async move { api.list_agents(request).await }
+                let page = call(&api, &request, |mut api, request| async move {
+                    api.list_agents(request).await
                 })
                 .await?;
                 agents.extend(page.agents);
@@ -313,9 +309,8 @@ pub(super) async fn audit(client: &Client, args: &Audit) -> anyhow::Result<Exit>
                     page_token: token,
                     filter: filter.clone(),
                 };
-                let page = call(|| {
-                    let (mut api, request) = (api.clone(), request.clone());
-                    async move { api.list_audit_entries(request).await }
+                let page = call(&api, &request, |mut api, request| async move {
+                    api.list_audit_entries(request).await
                 })
                 .await?;
                 entries.extend(page.entries);
@@ -356,9 +351,8 @@ async fn verify(client: &Client, anchor: Option<&PathBuf>) -> anyhow::Result<Exi
     };
     let request = VerifyAuditRequest { known_hash: known };
     let api = client.audit();
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), request.clone());
-        async move { api.verify_audit(request).await }
+    let answer = call(&api, &request, |mut api, request| async move {
+        api.verify_audit(request).await
     })
     .await?;
     let head = to_hex(&answer.head_hash);
@@ -412,9 +406,8 @@ pub(super) async fn privacy(client: &Client, args: &Privacy) -> anyhow::Result<E
                 subject: who.subject(),
                 request_id: request_id(),
             };
-            let answer = call(|| {
-                let (mut api, request) = (api.clone(), request.clone());
-                async move { api.erase_subject(request).await }
+            let answer = call(&api, &request, |mut api, request| async move {
+                api.erase_subject(request).await
             })
             .await?;
             let receipt = answer.receipt.unwrap_or_default();

@@ -123,13 +123,19 @@ impl Client {
 
 /// Makes a call, again while the service can't be reached: with its request id the same call has
 /// the effect of one.
-pub(super) async fn call<T, F>(mut make: impl FnMut() -> F) -> anyhow::Result<T>
+pub(super) async fn call<A, R, T, F>(
+    api: &A,
+    request: &R,
+    make: impl Fn(A, R) -> F,
+) -> anyhow::Result<T>
 where
+    A: Clone,
+    R: Clone,
     F: Future<Output = Result<tonic::Response<T>, Status>>,
 {
     let mut tries = 1;
     loop {
-        match make().await {
+        match make(api.clone(), request.clone()).await {
             Ok(answer) => return Ok(answer.into_inner()),
             Err(status) if status.code() == Code::Unavailable && tries < TRIES => {
                 tokio::time::sleep(Duration::from_millis(300) * tries).await;

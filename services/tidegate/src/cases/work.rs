@@ -205,9 +205,8 @@ pub(super) async fn list(client: &Client, args: &List) -> anyhow::Result<Exit> {
             order_by: args.order_by.clone(),
         };
         let api = client.cases();
-        let page = call(|| {
-            let (mut api, request) = (api.clone(), request.clone());
-            async move { api.list_cases(request).await }
+        let page = call(&api, &request, |mut api, request| async move {
+            api.list_cases(request).await
         })
         .await?;
         cases.extend(page.cases);
@@ -232,9 +231,8 @@ pub(super) async fn watch(client: &Client, args: &Watch) -> anyhow::Result<Exit>
             resume_token: resume.clone(),
         };
         let api = client.cases();
-        let mut changes = call(|| {
-            let (mut api, request) = (api.clone(), request.clone());
-            async move { api.watch_cases(request).await }
+        let mut changes = call(&api, &request, |mut api, request| async move {
+            api.watch_cases(request).await
         })
         .await?;
         loop {
@@ -274,9 +272,8 @@ pub(super) async fn show(client: &Client, args: &Name) -> anyhow::Result<Exit> {
         name: full("cases", &args.case),
     };
     let api = client.cases();
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), request.clone());
-        async move { api.get_case(request).await }
+    let answer = call(&api, &request, |mut api, request| async move {
+        api.get_case(request).await
     })
     .await?;
     one(client, answer.case)
@@ -294,9 +291,8 @@ pub(super) async fn claim(client: &Client, args: &Claim) -> anyhow::Result<Exit>
         request_id: request_id(),
     };
     let api = client.cases();
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), request.clone());
-        async move { api.claim_case(request).await }
+    let answer = call(&api, &request, |mut api, request| async move {
+        api.claim_case(request).await
     })
     .await?;
     match answer.case {
@@ -315,9 +311,8 @@ pub(super) async fn heartbeat(client: &Client, args: &Name) -> anyhow::Result<Ex
         name: full("cases", &args.case),
     };
     let api = client.cases();
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), request.clone());
-        async move { api.heartbeat_case(request).await }
+    let answer = call(&api, &request, |mut api, request| async move {
+        api.heartbeat_case(request).await
     })
     .await?;
     let lease = answer.lease.unwrap_or_default();
@@ -336,9 +331,8 @@ pub(super) async fn release(client: &Client, args: &Release) -> anyhow::Result<E
         request_id: request_id(),
     };
     let api = client.cases();
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), request.clone());
-        async move { api.release_case(request).await }
+    let answer = call(&api, &request, |mut api, request| async move {
+        api.release_case(request).await
     })
     .await?;
     one(client, answer.case)
@@ -354,9 +348,8 @@ pub(super) async fn hold(client: &Client, args: &Hold) -> anyhow::Result<Exit> {
         request_id: request_id(),
     };
     let api = client.cases();
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), request.clone());
-        async move { api.hold_case(request).await }
+    let answer = call(&api, &request, |mut api, request| async move {
+        api.hold_case(request).await
     })
     .await?;
     one(client, answer.case)
@@ -372,9 +365,8 @@ pub(super) async fn assign(client: &Client, args: &Assign) -> anyhow::Result<Exi
         request_id: request_id(),
     };
     let api = client.cases();
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), request.clone());
-        async move { api.assign_case(request).await }
+    let answer = call(&api, &request, |mut api, request| async move {
+        api.assign_case(request).await
     })
     .await?;
     one(client, answer.case)
@@ -390,9 +382,8 @@ pub(super) async fn resolve(client: &Client, args: &Resolve) -> anyhow::Result<E
         request_id: request_id(),
     };
     let api = client.cases();
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), request.clone());
-        async move { api.resolve_case(request).await }
+    let answer = call(&api, &request, |mut api, request| async move {
+        api.resolve_case(request).await
     })
     .await?;
     let case = answer.case.unwrap_or_default();
@@ -410,9 +401,8 @@ pub(super) async fn note(client: &Client, args: &Note) -> anyhow::Result<Exit> {
         request_id: request_id(),
     };
     let api = client.cases();
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), request.clone());
-        async move { api.add_note(request).await }
+    let answer = call(&api, &request, |mut api, request| async move {
+        api.add_note(request).await
     })
     .await?;
     one(client, answer.case)
@@ -427,9 +417,8 @@ pub(super) async fn appeal(client: &Client, args: &Appeal) -> anyhow::Result<Exi
                 reason: reason.clone(),
                 request_id: request_id(),
             };
-            let answer = call(|| {
-                let (mut api, request) = (api.clone(), request.clone());
-                async move { api.open_appeal(request).await }
+            let answer = call(&api, &request, |mut api, request| async move {
+                api.open_appeal(request).await
             })
             .await?;
             return one(client, answer.case);
@@ -455,9 +444,8 @@ pub(super) async fn appeal(client: &Client, args: &Appeal) -> anyhow::Result<Exi
             request_id: request_id(),
         },
     };
-    let answer = call(|| {
-        let (mut api, request) = (api.clone(), decide.clone());
-        async move { api.decide_appeal(request).await }
+    let answer = call(&api, &decide, |mut api, request| async move {
+        api.decide_appeal(request).await
     })
     .await?;
     one(client, answer.case)
