@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import bands, bundle, card, data, evaluate, functional, goals, golden, metrics, minilm, screen, wordpiece
+from . import bands, bundle, card, data, evaluate, functional, goals, golden, metrics, minilm, screen, teacher, wordpiece
 from .labels import LABELS
 
 
@@ -103,10 +103,10 @@ def train_screen(args):
     tokenizer.save(str(args.out / "tokenizer.json"))
     log(f"{tokenizer.get_vocab_size()} pieces")
     shape.pieces = tokenizer.get_vocab_size()
-    soft = screen.taught(rows, args.teacher, args.work, log) if args.teacher else None
-    made = screen.training_set(rows, tokenizer, shape, soft)
+    lessons = teacher.lessons(rows, args.teacher, args.work, log, args.threads) if args.teacher else None
+    made = screen.training_set(rows, tokenizer, shape, lessons)
     net = screen.Screen(shape, shape.pieces)
-    initial_vectors(net, tokenizer, made[0], shape, pretrained=not args.smoke)
+    initial_vectors(net, tokenizer, made.packed, shape, pretrained=not args.smoke)
     screen.fit(net, made, shape, log)
     screen.export(net, args.out / "model.onnx")
     finish(args.out, "screen", rows, cascade=bands.DEFAULT)

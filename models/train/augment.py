@@ -1,6 +1,7 @@
-"""Light obfuscation of training texts: leetspeak, spacing, look-alikes, typing slips, emoji inside words."""
+"""Changed training texts: obfuscated ones, which keep their labels, and recombined ones, about which `deep` is asked."""
 
 import random
+import re
 
 _LEET = {"a": "4@", "e": "3", "i": "1!", "o": "0", "s": "5$", "t": "7", "b": "8", "g": "9", "l": "1"}
 _HOMOGLYPH = {"a": "а", "e": "е", "o": "о", "p": "р", "c": "с", "x": "х", "y": "у", "i": "і"}
@@ -77,3 +78,48 @@ def disguise(text: str, way, rng: random.Random) -> str:
     for word in text.split(" "):
         out.append(way(word, rng) if len(word) >= 4 and word.isalpha() and rng.random() < 0.8 else word)
     return " ".join(out)
+
+
+_BREAK = re.compile(r"(?<=[.!?,;:…])\s+|\s+[-–—]\s+|\n+")
+
+
+def _cut(text: str, rng: random.Random) -> str:
+    words = text.split()
+    if len(words) < 4:
+        return text
+    size = max(2, int(len(words) * rng.uniform(0.35, 0.85)))
+    begin = rng.choice([0, len(words) - size, rng.randrange(len(words) - size + 1)])
+    return " ".join(words[begin : begin + size])
+
+
+def _piece(text: str, rng: random.Random) -> str:
+    """Some neighbouring clauses, or a part of the only one."""
+    clauses = [part.strip() for part in _BREAK.split(text) if part.strip()]
+    if len(clauses) > 1:
+        begin = rng.randrange(len(clauses))
+        return " ".join(clauses[begin : rng.randrange(begin, len(clauses)) + 1])
+    return text if rng.random() < 0.6 else _cut(text, rng)
+
+
+def _splice(one: str, other: str, rng: random.Random) -> str:
+    return _piece(one, rng) + rng.choice([" ", " ", " ", ". ", ", ", " but "]) + _piece(other, rng)
+
+
+def _exchange(text: str, words: list, rng: random.Random) -> str:
+    out = text.split()
+    for _ in range(max(1, int(len(out) * rng.uniform(0.08, 0.3)))):
+        out[rng.randrange(len(out))] = rng.choice(words)
+    return " ".join(out)
+
+
+def recombined(texts: list, partners: list, rng: random.Random, times: tuple) -> list:
+    """Texts of one language cut short, spliced with `partners`, and with words of theirs exchanged; so often each way."""
+    words = [word for text in partners for word in text.split()]
+    out = []
+    for text in texts:
+        if text.split():
+            for way, often in zip((lambda: _cut(text, rng), lambda: _splice(text, rng.choice(partners), rng),
+                                   lambda: _exchange(text, words, rng)), times):
+                whole = int(often) + (rng.random() < often % 1)
+                out += [way() for _ in range(whole)]
+    return out

@@ -21,6 +21,8 @@ of go on to `deep` where one is installed.
 - The table is stored as int8 with one scale a row and is folded to float when the session is made: keep ONNX
   Runtime's graph optimisation at `basic` or more, or each call will unpack the whole table.
 - Text over 128 tokens is scored in windows (every 96 tokens); a label's score is the maximum over windows.
+- It learned from the labels and from what `deep` thinks of training texts and of texts recombined from them: errors of
+  `deep` are its errors too.
 """,
     "deep": """# Model card: deep
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from .data import AUTHORED, OWN, TRAIN, Rows, augmented, epoch_indices, row_weights
-from .functional import PREFIX
 from .labels import LABELS
+from .teacher import RECOMBINED, Lessons
 from .wordpiece import PAD, encode
 
 
@@ -23,12 +23,13 @@ class Shape:
     dim: int = 96
     heads: int = 4
     hidden: int = 64
-    epochs: int = 10
+    epochs: int = 6
     batch: int = 512
     rate: float = 2e-3
     authored_times: int = 4
     authored_weight: float = 2.0
-    taught_weight: float = 0.5
+    taught_weight: float = 1.0
+    recombined_weight: float = 1.0
     token_dropout: float = 0.1
     dropout: float = 0.2
     seed: int = 5
@@ -89,70 +90,57 @@ def batches(order, length, size, rng):
     return out
 
 
-def taught(rows: Rows, folder, work, log, most: int = 1200) -> np.ndarray:
-    """What `deep` thinks of training rows (probabilities; NaN where it was not asked), kept in the work folder.
+@dataclass
+class Training:
+    """Packed texts with targets, weights and source names."""
 
-    It is asked about at most `most` rows of a set, in the languages that it was tuned on; functional texts know their labels.
-    """
-    from .bundle import Model, sha256
-    from .deep import Plan
-
-    model = Model(folder, torch.get_num_threads())
-    cache = work / f"taught-{sha256(folder / 'model.onnx')[:12]}-{len(rows.text)}.npy"
-    if cache.exists():
-        return np.load(cache)
-    out = np.full((len(rows.text), len(LABELS)), np.nan, np.float32)
-    rng = np.random.default_rng(6)
-    made = np.char.startswith(rows.source.astype(str), PREFIX)
-    asked = np.flatnonzero((rows.split == TRAIN) & np.isin(rows.lang, Plan.languages) & ~made)
-    parts = [asked[rows.source[asked] == name] for name in np.unique(rows.source[asked])]
-    asked = np.concatenate([rng.choice(at, most, replace=False) if len(at) > most else at for at in parts])
-    # Their beginning is enough here; long texts are costly.
-    for begin in range(0, len(asked), 8192):
-        at = asked[begin : begin + 8192]
-        out[at] = model.scores([rows.text[i][:200] for i in at])
-        log(f"deep was asked about {begin + len(at)} of {len(asked)} rows")
-    np.save(cache, out)
-    return out
+    packed: Packed
+    target: np.ndarray
+    weight: np.ndarray
+    source: np.ndarray
 
 
-def training_set(rows: Rows, tokenizer, shape: Shape, soft: np.ndarray | None = None):
-    """Training rows and their obfuscated copies: packed ids, targets, weights, source names.
+def training_set(rows: Rows, tokenizer, shape: Shape, lessons: Lessons | None = None) -> Training:
+    """Training rows, their obfuscated copies and recombined texts.
 
     Cross-entropy is linear in its target: what a teacher thinks is mixed into target and weight.
     """
     index = np.flatnonzero(rows.split == TRAIN)
     extra, origin = augmented(rows, index, shape.seed)
-    ids, starts = encode(tokenizer, [rows.text[i] for i in index] + extra)
+    texts = [rows.text[i] for i in index] + extra
     index = np.concatenate([index, origin])
-    target, weight = rows.target[index], row_weights(rows)[index]
-    weight[np.isin(rows.source[index], (AUTHORED, OWN))] *= shape.authored_weight
-    if soft is not None:
-        soft = soft[index]
-        share = np.where(np.isnan(soft), 0.0, shape.taught_weight).astype(np.float32)
-        total = weight + share
-        target = np.where(total > 0, (weight * target + share * np.nan_to_num(soft)) / np.maximum(total, 1e-9), 0.0)
-        weight, target = total, target.astype(np.float32)
-    return Packed(ids, starts), target, weight, rows.source[index]
+    target, weight, source = rows.target[index], row_weights(rows)[index], rows.source[index].astype("U40")
+    weight[np.isin(source, (AUTHORED, OWN))] *= shape.authored_weight
+    if lessons is not None:
+        place = {int(row): i for i, row in enumerate(index[: len(index) - len(origin)])}
+        at = np.array([place[row] for row in lessons.row[lessons.row >= 0]])
+        soft, alone = lessons.soft[lessons.row >= 0], lessons.row < 0
+        total = weight[at] + shape.taught_weight
+        target[at] = (weight[at] * target[at] + shape.taught_weight * soft) / total
+        weight[at] = total
+        texts += [text for text, is_alone in zip(lessons.text, alone) if is_alone]
+        target = np.concatenate([target, lessons.soft[alone]]).astype(np.float32)
+        weight = np.concatenate([weight, np.full((alone.sum(), len(LABELS)), shape.recombined_weight)]).astype(np.float32)
+        source = np.concatenate([source, np.full(alone.sum(), RECOMBINED)])
+    return Training(Packed(*encode(tokenizer, texts)), target, weight, source)
 
 
-def fit(net: Screen, data, shape: Shape, log=print, watch=None):
+def fit(net: Screen, data: Training, shape: Shape, log=print, watch=None):
     """Masked weighted cross-entropy with Adam; the rate rises for a twentieth and then falls."""
-    packed, target, weight, source = data
     rng = np.random.default_rng(shape.seed)
     torch.manual_seed(shape.seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=shape.rate, betas=(0.9, 0.99))
-    per_epoch = math.ceil(len(epoch_indices(source, rng, shape.authored_times)) / shape.batch)
+    per_epoch = math.ceil(len(epoch_indices(data.source, rng, shape.authored_times)) / shape.batch)
     total, step = per_epoch * shape.epochs, 0
     for epoch in range(shape.epochs):
         net.train()
         began, losses = time.time(), []
-        for at in batches(epoch_indices(source, rng, shape.authored_times), packed.length, shape.batch, rng):
+        for at in batches(epoch_indices(data.source, rng, shape.authored_times), data.packed.length, shape.batch, rng):
             share = min(1.0, (step + 1) / max(1, 0.05 * total)) * (0.02 + 0.98 * max(0.0, 1 - step / total))
             for group in optimizer.param_groups:
                 group["lr"] = shape.rate * share
-            logits = net(packed.batch(at))
-            goal, w = torch.from_numpy(target[at]), torch.from_numpy(weight[at])
+            logits = net(data.packed.batch(at))
+            goal, w = torch.from_numpy(data.target[at]), torch.from_numpy(data.weight[at])
             loss = (F.binary_cross_entropy_with_logits(logits, goal, reduction="none") * w).sum() / len(at)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -70,5 +70,5 @@ def permitted(card: dict, include_research: bool) -> bool:
 
 
 def source_of(name: str) -> Source:
-    """How a set is used; functional texts and a brand's own rows decide their labels themselves."""
-    return SOURCES.get(name) or Source("written")
+    """How a set is used; texts of our own and a brand's rows decide their labels themselves, and all are drawn."""
+    return SOURCES.get(name) or Source("written", 1_000_000)
