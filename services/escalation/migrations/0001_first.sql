@@ -48,11 +48,11 @@ CREATE TABLE cases (
     alarm_time BIGINT NOT NULL,
     body {blob} NOT NULL
 );
+-- What lists walk along (see list.rs) and claims begin.
 CREATE INDEX cases_of_queue ON cases (queue, state, rank, num);
 CREATE INDEX cases_of_state ON cases (state, rank, num);
-CREATE INDEX cases_by_rank ON cases (rank, num);
+CREATE INDEX cases_by_due_time ON cases (state, due_time, num);
 CREATE INDEX cases_by_create_time ON cases (create_time, num);
-CREATE INDEX cases_by_due_time ON cases (due_time, num);
 CREATE INDEX cases_by_update_time ON cases (update_time, num);
 CREATE INDEX cases_of_event ON cases (event_id);
 CREATE INDEX cases_of_author ON cases (author_id) WHERE author_id <> '';

@@ -71,6 +71,15 @@ impl Caller {
         self.role == Role::Admin || self.queues.has(queue)
     }
 
+    /// The queues whose cases exist for it; none: every queue.
+    #[must_use]
+    pub fn seen_queues(&self) -> Option<&[String]> {
+        match &self.queues {
+            Granted::Some(queues) if self.role != Role::Admin => Some(queues),
+            _ => None,
+        }
+    }
+
     /// Whether it reads a language (ISO 639-1); an unknown one, which is empty, is anybody's.
     #[must_use]
     pub fn reads(&self, language: &str) -> bool {

@@ -208,7 +208,31 @@ impl Field {
     }
 }
 
+/// Columns that few cases share a value of, each with an index of those where it is not empty.
+const FEW: [&str; 5] = [
+    "event_id",
+    "author_id",
+    "conversation_id",
+    "assigned_to",
+    "lease_agent",
+];
+
 impl Term {
+    /// The value that it says a column has.
+    pub(super) fn equals(&self, column: &str) -> Option<&Bind> {
+        match &self.test {
+            Test::Compare("=", value) if self.column == column => Some(value),
+            _ => None,
+        }
+    }
+
+    /// A column with the value that it must have, if few cases have it.
+    pub(super) fn few(&self) -> Option<(&'static str, Bind)> {
+        let column = FEW.into_iter().find(|column| *column == self.column)?;
+        let value = self.equals(column)?;
+        (*value != Bind::from("")).then(|| (column, value.clone()))
+    }
+
     pub(super) fn sql(&self, sql: &mut Sql) {
         let column = self.column;
         match &self.test {

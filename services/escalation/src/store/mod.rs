@@ -4,6 +4,7 @@ mod columns;
 mod database;
 mod flood;
 mod intake;
+mod list;
 mod page;
 mod people;
 mod privacy;
@@ -331,7 +332,7 @@ impl Store {
         page: Page,
     ) -> Result<(Vec<Case>, Option<PageToken>), StoreError> {
         let readers = &self.database.readers;
-        let (mut cases, next) = read::page(readers, caller, filter, order, &page).await?;
+        let (mut cases, next) = list::page(readers, caller, filter, order, &page).await?;
         if let Some(viewed) = self.show(caller, &mut cases) {
             // Written with the next commit; whoever lists does not wait for it.
             drop(self.writer.submit(viewed).await?);

@@ -1,4 +1,4 @@
-//! Reading: one case, pages, counts, and what changed.
+//! Reading: one case, counts, and what changed.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,10 @@ use tidegate_proto::escalation::v1::Case;
 use super::{
     Change, Changes,
     columns::{self, Row, decode},
-    page::{Order, OrderBy, Page, PageToken},
     sql::{Sql, get},
 };
 use crate::{
-    caller::{Caller, Granted},
+    caller::Caller,
     error::{Refusal, StoreError},
     filter::Filter,
     life,
@@ -20,19 +19,10 @@ use crate::{
 
 /// Appends which cases exist for a caller.
 fn visible(caller: &Caller, sql: &mut Sql) {
-    match &caller.queues {
-        _ if caller.sees("queues/-")
-            && caller.role == tidegate_proto::escalation::v1::Role::Admin =>
-        {
-            sql.text("1=1");
-        }
-        Granted::All => {
-            sql.text("1=1");
-        }
-        Granted::Some(queues) => {
-            sql.text("cases.queue").within(queues.iter());
-        }
-    }
+    match caller.seen_queues() {
+        None => sql.text("1=1"),
+        Some(queues) => sql.text("cases.queue").within(queues.iter()),
+    };
 }
 
 pub(super) async fn one(pool: &AnyPool, caller: &Caller, name: &str) -> Result<Case, StoreError> {
@@ -43,55 +33,6 @@ pub(super) async fn one(pool: &AnyPool, caller: &Caller, name: &str) -> Result<C
     row.map(|row| row.case)
         .filter(|case| caller.sees(&case.queue))
         .ok_or_else(|| Refusal::CaseNotFound.into())
-}
-
-pub(super) async fn page(
-    pool: &AnyPool,
-    caller: &Caller,
-    filter: &Filter,
-    order: Order,
-    page: &Page,
-) -> Result<(Vec<Case>, Option<PageToken>), StoreError> {
-    let column = match order.by {
-        OrderBy::Rank => "rank",
-        OrderBy::CreateTime => "create_time",
-        OrderBy::DueTime => "due_time",
-        OrderBy::UpdateTime => "update_time",
-    };
-    let (direction, sign) = if order.descending {
-        (" DESC", "<")
-    } else {
-        ("", ">")
-    };
-    let scope = format!("{column}{direction}\n{}", filter.text());
-    let mut sql = Sql::new(&format!(
-        "SELECT num, body, alarm_time, {column} FROM cases WHERE "
-    ));
-    visible(caller, &mut sql);
-    sql.text(" AND ");
-    filter.sql(&mut sql);
-    if let Some(token) = &page.token {
-        let (key, num) = token.read(&scope)?;
-        sql.text(&format!(" AND ({column}, num) {sign} ("))
-            .binds([key, num])
-            .text(")");
-    }
-    sql.text(&format!(
-        " ORDER BY {column}{direction}, num{direction} LIMIT "
-    ))
-    .bind(page.size as i64 + 1);
-    let mut rows = sql.query().fetch_all(pool).await?;
-    let more = rows.len() > page.size;
-    rows.truncate(page.size);
-    let next = match rows.last() {
-        Some(last) if more => Some(PageToken::write(&scope, get(last, 3)?, get(last, 0)?)),
-        _ => None,
-    };
-    let cases = rows
-        .iter()
-        .map(|row| Ok(Row::read(row)?.case))
-        .collect::<Result<_, StoreError>>()?;
-    Ok((cases, next))
 }
 
 pub(super) async fn count(

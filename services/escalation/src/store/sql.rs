@@ -16,6 +16,22 @@ pub(crate) enum Bind {
     Bytes(Vec<u8>),
 }
 
+impl Bind {
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_int(self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
 impl From<i64> for Bind {
     fn from(value: i64) -> Self {
         Self::Int(value)

@@ -1,7 +1,7 @@
 //! Reading and checking the audit trail.
 
 use sqlx::{AnyPool, any::AnyRow};
-use tidegate_proto::escalation::v1::{AuditEntry, Role, VerifyAuditResponse};
+use tidegate_proto::escalation::v1::{AuditEntry, VerifyAuditResponse};
 
 use super::{
     database::{Database, Dialect},
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     audit::{FIRST, Link, Stored, Verifier},
-    caller::{Caller, Granted},
+    caller::Caller,
     error::StoreError,
     filter::Filter,
 };
@@ -39,18 +39,18 @@ fn read(row: &AnyRow) -> Result<Stored, StoreError> {
 /// Appends which entries exist for a caller: none about a queue that it does not see, nor about the
 /// cases that are in one now.
 fn seen(caller: &Caller, sql: &mut Sql) {
-    match &caller.queues {
-        Granted::Some(queues) if caller.role != Role::Admin => {
-            sql.text("(resource NOT LIKE 'queues/%' OR resource")
-                .within(queues.iter())
-                .text(") AND (resource NOT LIKE 'cases/%' OR EXISTS (SELECT 1 FROM cases WHERE cases.name=audit.resource AND cases.queue")
-                .within(queues.iter())
-                .text("))");
-        }
-        _ => {
-            sql.text("1=1");
-        }
-    }
+    match caller.seen_queues() {
+        None => sql.text("1=1"),
+        Some(queues) => sql
+            .text("(resource NOT LIKE 'queues/%' OR resource")
+            .within(queues.iter())
+            .text(
+                ") AND (resource NOT LIKE 'cases/%' OR EXISTS (SELECT 1 FROM cases WHERE \
+                 cases.name=audit.resource AND cases.queue",
+            )
+            .within(queues.iter())
+            .text("))"),
+    };
 }
 
 pub(super) async fn page(

@@ -1,8 +1,9 @@
 //! The one task that writes. It takes what waits, does all of it in one transaction, commits once,
 //! and then answers everyone: a commit that costs a disk's flush serves hundreds.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Clock, StoreSettings, database::Database, unit::Unit};
@@ -42,7 +43,11 @@ impl<J: Job> Waiting for Call<J> {
     fn run<'a>(&'a mut self, unit: &'a mut Unit) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let written = unit.written();
-            let outcome = self.job.run(unit).await;
+            // A bug in one job must not end the task that does everyone's.
+            let run = AssertUnwindSafe(self.job.run(unit)).catch_unwind();
+            let outcome = run.await.map_err(|_| StoreError::Broken {
+                why: "a panic ended this job; standard error says where".to_owned(),
+            })?;
             match outcome {
                 Err(error) if unit.written() != written => return Err(error),
                 Err(StoreError::Refused(_)) | Ok(_) => self.outcome = Some(outcome),
@@ -201,5 +206,60 @@ impl Task {
             newer
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Store,
+        store::{sql::Sql, system_clock},
+    };
+
+    /// Writes a topic's offset, and may then come upon a bug.
+    struct Write {
+        topic: String,
+        bug: bool,
+    }
+
+    impl Job for Write {
+        type Answer = ();
+
+        async fn run(&self, unit: &mut Unit) -> Result<(), StoreError> {
+            let mut sql = Sql::new("INSERT INTO offsets (topic,part,next) VALUES (");
+            sql.bind(&self.topic).text(",0,1)");
+            unit.write(&sql).await?;
+            assert!(!self.bug, "a bug");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_takes_back_its_own_job_and_the_writer_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("cases.db").display());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let settings = StoreSettings::new(url);
+            let store = Store::open(&settings, system_clock()).await.unwrap();
+            let mut answers = Vec::new();
+            for (topic, bug) in [("a", false), ("b", true), ("c", false)] {
+                let topic = topic.to_owned();
+                let job = Write { topic, bug };
+                answers.push(store.writer.submit(job).await.unwrap());
+            }
+            let mut done = Vec::new();
+            for answer in answers {
+                done.push(answer.await.unwrap());
+            }
+            assert!(done[0].is_ok() && done[2].is_ok());
+            let error = done.swap_remove(1).unwrap_err();
+            assert_eq!(error.code(), tonic::Code::Internal, "{error}");
+            for (topic, offsets) in [("a", 1), ("b", 0), ("c", 1)] {
+                assert_eq!(store.offsets(topic).await.unwrap().len(), offsets);
+            }
+            store.close().await;
+        });
     }
 }
