@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -16,30 +16,46 @@ use rand_chacha::ChaCha8Rng;
 use tidegate_proto::escalation::v1::{
     ClaimCaseRequest, Outcome, ResolveCaseRequest, Role, VerifyAuditRequest,
 };
-use tidegate_tests::RealKafka;
+use tidegate_tests::{RealKafka, RealPostgres};
 use tonic::{Code, Response, Status};
+use tonic_types::StatusExt as _;
 
 use crate::{
     path::{claim, resolve},
-    world::{Cases, PATIENCE, World, escalation, request_id},
+    world::{Cases, PATIENCE, Service, World, escalation, request_id},
 };
 
 const CASES: usize = 600;
 const AGENTS: usize = 6;
 const KILLS: usize = 12;
 
+/// So that a case whose agent was cut off comes back while the test lasts.
+const SETTINGS: [&str; 1] = ["store.sweep_every=200ms"];
+
 pub(crate) fn at_random(kafka: &RealKafka) -> anyhow::Result<()> {
-    let world = World::new(kafka)?;
-    // So that a case whose agent was cut off comes back while the test lasts.
-    let settings = ["store.sweep_every=200ms"];
-    let mut service = world.start(&settings)?;
+    kill_at_random(&World::new(kafka)?, 1)
+}
+
+pub(crate) fn two_at_random(kafka: &RealKafka) -> anyhow::Result<()> {
+    let postgres = RealPostgres::start()?;
+    kill_at_random(&World::on(kafka, &postgres)?, 2)
+}
+
+/// Kills whichever of the processes, or all of them, while agents work, and then counts.
+fn kill_at_random(world: &World<'_>, processes: usize) -> anyhow::Result<()> {
+    let mut services = (0..processes)
+        .map(|place| world.start_at(place, &SETTINGS).map(Some))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let done = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let mut working = Vec::new();
     for number in 0..AGENTS {
-        let (cases, _) = world.agent(&format!("agent-{number}"), Role::Agent)?;
+        let (_, token) = world.agent(&format!("agent-{number}"), Role::Agent)?;
         let agent = Worker {
-            cases,
+            cases: (0..processes)
+                .map(|place| world.calls_to(place, &token))
+                .collect(),
+            turn: AtomicUsize::new(number),
             done: done.clone(),
             acknowledged: acknowledged.clone(),
         };
@@ -54,8 +70,17 @@ pub(crate) fn at_random(kafka: &RealKafka) -> anyhow::Result<()> {
     for chunk in records.chunks(CASES / KILLS) {
         world.escalate(chunk)?;
         thread::sleep(Duration::from_millis(rng.random_range(0..2_500)));
-        service.kill()?;
-        service = world.start(&settings)?;
+        let victim = rng.random_range(0..=processes);
+        for (place, service) in services.iter_mut().enumerate() {
+            if processes == 1 || victim == place || victim == processes {
+                service.take().context("a service")?.kill()?;
+            }
+        }
+        for (place, service) in services.iter_mut().enumerate() {
+            if service.is_none() {
+                *service = Some(world.start_at(place, &SETTINGS)?);
+            }
+        }
     }
     world.wait_for("state = RESOLVED", CASES)?;
     done.store(true, Ordering::Release);
@@ -71,7 +96,14 @@ pub(crate) fn at_random(kafka: &RealKafka) -> anyhow::Result<()> {
     for name in &*acknowledged.lock().unwrap_or_else(PoisonError::into_inner) {
         assert!(resolved.contains(name), "an acknowledged decision is gone");
     }
-    let published = world.published(CASES)?;
+    once_each(world, &ids)?;
+    intact(world)?;
+    services.into_iter().flatten().try_for_each(Service::stop)
+}
+
+/// Each decision was published, and only once.
+fn once_each(world: &World<'_>, ids: &[String]) -> anyhow::Result<()> {
+    let published = world.published(ids.len())?;
     let lost: Vec<_> = ids
         .iter()
         .filter(|id| !published.contains_key(*id))
@@ -79,8 +111,7 @@ pub(crate) fn at_random(kafka: &RealKafka) -> anyhow::Result<()> {
     assert!(lost.is_empty(), "never published: {lost:?}");
     let twice: Vec<_> = published.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "published twice: {twice:?}");
-    intact(&world)?;
-    service.stop()
+    Ok(())
 }
 
 fn intact(world: &World<'_>) -> anyhow::Result<()> {
@@ -100,7 +131,10 @@ fn intact(world: &World<'_>) -> anyhow::Result<()> {
 
 /// An agent that works whatever comes, whoever is killed meanwhile.
 struct Worker {
-    cases: Cases,
+    /// To each process.
+    cases: Vec<Cases>,
+    /// Which one is called next.
+    turn: AtomicUsize,
     done: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<Vec<String>>>,
 }
@@ -113,10 +147,9 @@ impl Worker {
                 request_id: request_id(),
                 ..ClaimCaseRequest::default()
             };
-            let cases = &self.cases;
             let claimed = self
-                .again(|| {
-                    let (mut cases, request) = (cases.clone(), request.clone());
+                .again(|mut cases| {
+                    let request = request.clone();
                     async move { cases.claim_case(request).await }
                 })
                 .await;
@@ -130,10 +163,9 @@ impl Worker {
                 ..ResolveCaseRequest::default()
             };
             request.set_outcome(Outcome::Hide);
-            let cases = &self.cases;
             let resolved = self
-                .again(|| {
-                    let (mut cases, request) = (cases.clone(), request.clone());
+                .again(|mut cases| {
+                    let request = request.clone();
                     async move { cases.resolve_case(request).await }
                 })
                 .await;
@@ -147,13 +179,15 @@ impl Worker {
         }
     }
 
-    /// Makes a call again, with the same request id, until the service answers.
-    async fn again<T, F>(&self, make: impl Fn() -> F) -> Result<T, Status>
+    /// Makes a call again, with the same request id, to one process after the other until one
+    /// answers.
+    async fn again<T, F>(&self, make: impl Fn(Cases) -> F) -> Result<T, Status>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
         loop {
-            match make().await {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            match make(self.cases[turn % self.cases.len()].clone()).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) if passes(&status) && !self.done.load(Ordering::Acquire) => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -214,5 +248,58 @@ pub(crate) fn kafka_away(kafka: &RealKafka) -> anyhow::Result<()> {
     assert_eq!(published.len(), 15, "after {:?}", begin.elapsed());
     assert!(published.values().all(|count| *count == 1), "{published:?}");
     ensure!(begin.elapsed() < PATIENCE);
+    service.stop()
+}
+
+pub(crate) fn database_away(kafka: &RealKafka) -> anyhow::Result<()> {
+    let postgres = RealPostgres::start_own()?;
+    let world = World::on(kafka, &postgres)?;
+    let service = world.start(&SETTINGS)?;
+    let (mut ann, _) = world.agent("ann", Role::Agent)?;
+    let ids: Vec<_> = (0..4).map(|n| format!("database-{n}")).collect();
+    let record = |id: &String| escalation(id, &format!("v-{id}"), "words");
+    world.escalate(&ids[..2].iter().map(record).collect::<Vec<_>>())?;
+    world.wait_for("state = OPEN", 2)?;
+    let mine = world.runtime.block_on(claim(&mut ann))?;
+    let mut request = ResolveCaseRequest {
+        name: mine.context("nothing to claim")?.name,
+        request_id: request_id(),
+        ..ResolveCaseRequest::default()
+    };
+    request.set_outcome(Outcome::Hide);
+
+    postgres.stop()?;
+    let refused = world.runtime.block_on(ann.resolve_case(request.clone()));
+    let Err(status) = refused else {
+        anyhow::bail!("decided without a database");
+    };
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.clone());
+    assert_eq!(reason.as_deref(), Some("STORE_UNAVAILABLE"), "{status:?}");
+    assert!(details.retry_info().is_some(), "{status:?}");
+    // What arrives meanwhile waits in Kafka.
+    world.escalate(&ids[2..].iter().map(record).collect::<Vec<_>>())?;
+    let begin = Instant::now();
+    while !world.log().contains("cases cannot be stored") {
+        ensure!(begin.elapsed() < PATIENCE, "{}", world.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+    postgres.go_on()?;
+
+    // The same request, as an agent told to try again makes it.
+    while let Err(status) = world.runtime.block_on(ann.resolve_case(request.clone())) {
+        ensure!(passes(&status) && begin.elapsed() < PATIENCE, "{status:?}");
+        thread::sleep(Duration::from_millis(100));
+    }
+    world.wait_for("state = OPEN", 3)?;
+    for _ in 0..3 {
+        world.runtime.block_on(async {
+            let mine = claim(&mut ann).await?.context("nothing to claim")?;
+            resolve(&mut ann, &mine).await
+        })?;
+    }
+    once_each(&world, &ids)?;
+    intact(&world)?;
     service.stop()
 }

@@ -49,6 +49,16 @@ fn main() -> ExitCode {
             kills::at_random,
         )
         .case(
+            "two_services_on_one_database_killed_at_random_lose_decide_and_publish_nothing_twice",
+            &kafka,
+            kills::two_at_random,
+        )
+        .case(
+            "a_database_that_goes_away_is_told_to_callers_and_intake_waits_for_it",
+            &kafka,
+            kills::database_away,
+        )
+        .case(
             "people_go_on_working_while_kafka_is_away_and_their_decisions_are_published_after",
             &breakable,
             kills::kafka_away,

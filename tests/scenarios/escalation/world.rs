@@ -18,7 +18,7 @@ use tidegate_proto::escalation::v1::{
     agent_service_client::AgentServiceClient, audit_service_client::AuditServiceClient,
     case_service_client::CaseServiceClient,
 };
-use tidegate_tests::{Isolation, RealKafka, Topics, program};
+use tidegate_tests::{Isolation, RealKafka, RealPostgres, Topics, program};
 use tokio::runtime::Runtime;
 use tonic::{
     Request, Status,
@@ -55,9 +55,11 @@ pub(crate) struct World<'k> {
     pub(crate) program: PathBuf,
     folder: TempDir,
     group: String,
-    port: u16,
-    admin: u16,
+    /// Of each process that may run: its port for calls and its port for the administration.
+    ports: [(u16, u16); 2],
     database: AtomicU32,
+    /// The database, if it is not SQLite in the folder.
+    url: Option<String>,
 }
 
 impl<'k> World<'k> {
@@ -74,9 +76,18 @@ impl<'k> World<'k> {
             program: program()?,
             folder: TempDir::with_prefix("tidegate-escalation-")?,
             group: kafka.name("escalation"),
-            port: free_port()?,
-            admin: free_port()?,
+            ports: [(free_port()?, free_port()?), (free_port()?, free_port()?)],
             database: AtomicU32::new(0),
+            url: None,
+        })
+    }
+
+    /// As [`new`](Self::new), with the database of a server.
+    pub(crate) fn on(kafka: &'k RealKafka, postgres: &RealPostgres) -> anyhow::Result<Self> {
+        let url = Some(postgres.database()?);
+        Ok(Self {
+            url,
+            ..Self::new(kafka)?
         })
     }
 
@@ -87,19 +98,26 @@ impl<'k> World<'k> {
 
     /// Starts the service and waits until it serves.
     pub(crate) fn start(&self, more: &[&str]) -> anyhow::Result<Service> {
+        self.start_at(0, more)
+    }
+
+    /// Starts one of several that share everything, at a place of its own.
+    pub(crate) fn start_at(&self, place: usize, more: &[&str]) -> anyhow::Result<Service> {
+        let (port, admin) = self.ports[place];
         let database = self.folder.path().join(format!(
             "cases-{}.db",
             self.database.load(Ordering::Relaxed)
         ));
+        let file = format!("sqlite:{}", database.display());
         let log = self.folder.path().join("log");
         let log = File::options().create(true).append(true).open(log)?;
         let mut command = Command::new(&self.program);
         command.args(["run", "escalation"]);
         for (key, value) in [
-            ("store.url", format!("sqlite:{}", database.display())),
-            ("server.listen", format!("127.0.0.1:{}", self.port)),
+            ("store.url", self.url.clone().unwrap_or(file)),
+            ("server.listen", format!("127.0.0.1:{port}")),
             ("server.leave_wait", "0s".to_owned()),
-            ("admin.listen", format!("127.0.0.1:{}", self.admin)),
+            ("admin.listen", format!("127.0.0.1:{admin}")),
             ("auth.bootstrap_token", BOOTSTRAP.to_owned()),
             ("limits.calls_per_second", "100000".to_owned()),
             ("limits.burst", "100000".to_owned()),
@@ -125,7 +143,7 @@ impl<'k> World<'k> {
             .context("start the service")?;
         let mut service = Service { child };
         let begin = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = service.child.try_wait()? {
                 bail!("the service ended with {status}:\n{}", self.log());
             }
@@ -147,12 +165,16 @@ impl<'k> World<'k> {
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.ports[0].0)
     }
 
     pub(crate) fn channel(&self) -> Channel {
+        self.channel_to(0)
+    }
+
+    fn channel_to(&self, place: usize) -> Channel {
         let _inside = self.runtime.enter();
-        Endpoint::from_shared(self.address())
+        Endpoint::from_shared(format!("http://127.0.0.1:{}", self.ports[place].0))
             .expect("the address is one")
             .connect_timeout(Duration::from_secs(2))
             .timeout(Duration::from_secs(20))
@@ -184,6 +206,12 @@ impl<'k> World<'k> {
         let bearer = Bearer(token.clone());
         let cases = CaseServiceClient::with_interceptor(self.channel(), bearer);
         Ok((cases, token))
+    }
+
+    /// Calls to a process of several with a token.
+    pub(crate) fn calls_to(&self, place: usize, token: &str) -> Cases {
+        let bearer = Bearer(token.to_owned());
+        CaseServiceClient::with_interceptor(self.channel_to(place), bearer)
     }
 
     /// Calls as the bootstrap admin.
@@ -268,7 +296,7 @@ impl<'k> World<'k> {
 
     /// What the service exports, as text.
     pub(crate) fn metrics(&self) -> anyhow::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin))?;
+        let mut stream = TcpStream::connect(("127.0.0.1", self.ports[0].1))?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;

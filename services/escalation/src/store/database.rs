@@ -1,6 +1,13 @@
 //! The database: SQLite or PostgreSQL, opened and brought up to date.
 
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{
     AnyConnection, AnyPool, Executor,
@@ -32,6 +39,8 @@ pub(crate) struct Database {
     /// For all writing: one connection.
     pub(crate) writer: AnyPool,
     pub(crate) readers: AnyPool,
+    /// How many pages SQLite's file may have; 0: as many as the disk holds. For tests.
+    pages: Arc<AtomicU32>,
 }
 
 impl Database {
@@ -52,7 +61,8 @@ impl Database {
                 why: "its url begins neither with sqlite: nor with postgres://".to_owned(),
             });
         };
-        let writer = pool(dialect, &url, 1).await?;
+        let pages = Arc::new(AtomicU32::new(0));
+        let writer = pool(dialect, &url, 1, &pages).await?;
         dialect.migrator().run(&writer).await.map_err(|error| {
             use sqlx::migrate::MigrateError::{
                 Execute, ExecuteMigration, VersionMismatch, VersionMissing, VersionTooNew,
@@ -76,12 +86,34 @@ impl Database {
         Ok(Self {
             dialect,
             writer,
-            readers: pool(dialect, &url, readers.max(1)).await?,
+            readers: pool(dialect, &url, readers.max(1), &pages).await?,
+            pages,
         })
     }
 }
 
 impl Database {
+    /// Lets SQLite's file grow to so many pages and no further, as a full disk would.
+    pub(crate) async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
+        self.pages.store(pages, Ordering::Relaxed);
+        // The limit is a connection's: this one and those that follow it.
+        let limit = format!("PRAGMA max_page_count = {pages}");
+        sqlx::query(&limit).execute(&self.writer).await?;
+        Ok(())
+    }
+
+    /// Brings what was committed from SQLite's log into its file, beside the writer: whoever waits
+    /// for a commit does not wait for this. The log goes back to its beginning when nothing is left
+    /// in it; where writing never pauses, the writer sees to it at `wal_autocheckpoint` pages.
+    pub(crate) async fn checkpoint(&self) {
+        if self.dialect == Dialect::Sqlite {
+            let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.readers);
+            if let Err(error) = done.await.map_err(StoreError::from) {
+                tracing::debug!(%error, "the log stays as it is for now");
+            }
+        }
+    }
+
     /// The random name that the database was given when it was made.
     pub(crate) async fn identify(&self) -> Result<String, StoreError> {
         let mut tx = self.writer.begin_with(self.dialect.begin()).await?;
@@ -104,12 +136,26 @@ impl Database {
     }
 }
 
-async fn pool(dialect: Dialect, url: &str, size: u32) -> Result<AnyPool, StoreError> {
+async fn pool(
+    dialect: Dialect,
+    url: &str,
+    size: u32,
+    pages: &Arc<AtomicU32>,
+) -> Result<AnyPool, StoreError> {
+    let pages = pages.clone();
     let options = AnyPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(PATIENCE)
         .after_connect(move |connection, _| {
-            Box::pin(async move { dialect.prepare(connection).await })
+            let pages = pages.load(Ordering::Relaxed);
+            Box::pin(async move {
+                dialect.prepare(connection).await?;
+                if pages > 0 {
+                    let limit = format!("PRAGMA max_page_count = {pages}");
+                    connection.execute(&*limit).await?;
+                }
+                Ok(())
+            })
         });
     Ok(options.connect(url).await?)
 }
@@ -122,13 +168,15 @@ impl Dialect {
             Self::Sqlite => {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; \
                  PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
-                 PRAGMA cache_size = -65536; PRAGMA case_sensitive_like = ON; \
-                 PRAGMA journal_size_limit = 67108864"
+                 PRAGMA cache_size = -131072; PRAGMA case_sensitive_like = ON; \
+                 PRAGMA wal_autocheckpoint = 65536; PRAGMA journal_size_limit = 67108864"
             }
-            // A process that hangs must not keep others from writing.
+            // A process that hangs must not keep others from writing. What is read is a few rows of
+            // an index: a plan made while the tables were empty must not read all of them later.
             Self::Postgres => {
                 "SET lock_timeout = '5s'; SET statement_timeout = '30s'; \
-                 SET idle_in_transaction_session_timeout = '10s'"
+                 SET idle_in_transaction_session_timeout = '10s'; SET jit = off; \
+                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
             }
         };
         connection.execute(settings).await?;

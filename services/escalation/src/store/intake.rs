@@ -10,7 +10,7 @@ use super::{
     columns::{self, Row, decode},
     flood::Floods,
     sql::{Bind, Sql, get},
-    unit::{Entry, Unit},
+    unit::{Entry, ROWS, Unit},
     work,
     writer::Job,
 };
@@ -21,7 +21,7 @@ use crate::{
     life::{self, Edited, case_name},
 };
 
-/// How many cases one statement reads or puts in.
+/// How many names one statement looks for.
 const CHUNK: usize = 64;
 /// How many messages one case may stand for.
 const GROUP_LIMIT: usize = 1_000;
@@ -422,7 +422,7 @@ impl Batch {
             row.alarm = columns::alarm(row, warn_ms);
             numbers.insert(row.case.name.clone(), row.num);
         }
-        for chunk in new.chunks(CHUNK) {
+        for chunk in new.chunks(ROWS) {
             unit.write(&columns::insert(chunk)).await?;
         }
         for (name, (mut row, fate)) in self.rows {

@@ -642,8 +642,7 @@ impl Store {
     /// Lets SQLite's file grow to so many pages and no further, as a full disk would.
     #[doc(hidden)]
     pub async fn limit_pages_for_tests(&self, pages: u32) {
-        let limit = format!("PRAGMA max_page_count = {pages}");
-        let done = sqlx::query(&limit).execute(&self.database.writer).await;
+        let done = self.database.limit_pages(pages).await;
         debug_assert!(done.is_ok());
     }
 

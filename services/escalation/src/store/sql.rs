@@ -8,6 +8,8 @@ use sqlx::{
     query::Query,
 };
 
+use super::database::Dialect;
+
 /// A value beside the text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Bind {
@@ -76,7 +78,10 @@ impl From<&[u8]> for Bind {
 /// A statement in the making.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sql {
+    /// With `$1`, `$2`, … for the values.
     text: String,
+    /// With `?` for each: SQLite looks for a place's name in all names before it.
+    unnamed: String,
     binds: Vec<Bind>,
 }
 
@@ -84,6 +89,7 @@ impl Sql {
     pub(crate) fn new(text: &str) -> Self {
         Self {
             text: text.to_owned(),
+            unnamed: text.to_owned(),
             binds: Vec::new(),
         }
     }
@@ -101,12 +107,14 @@ impl Sql {
     /// Appends text.
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
+        self.unnamed.push_str(text);
         self
     }
 
     /// Appends the place of a value.
     pub(crate) fn bind(&mut self, value: impl Into<Bind>) -> &mut Self {
         self.binds.push(value.into());
+        self.unnamed.push('?');
         write!(self.text, "${}", self.binds.len()).expect("a string takes any text");
         self
     }
@@ -117,10 +125,7 @@ impl Sql {
         values: impl IntoIterator<Item = T>,
     ) -> &mut Self {
         for (at, value) in values.into_iter().enumerate() {
-            if at > 0 {
-                self.text.push(',');
-            }
-            self.bind(value);
+            self.text(if at > 0 { "," } else { "" }).bind(value);
         }
         self
     }
@@ -146,9 +151,21 @@ impl Sql {
         self
     }
 
-    /// Ready to be run.
+    /// Ready to be run on either database.
     pub(crate) fn query(&self) -> Query<'_, Any, AnyArguments<'_>> {
-        let query = sqlx::query(&self.text);
+        self.with(&self.text)
+    }
+
+    /// Ready to be run, with many values, on this one.
+    pub(crate) fn query_on(&self, dialect: Dialect) -> Query<'_, Any, AnyArguments<'_>> {
+        self.with(match dialect {
+            Dialect::Sqlite => &self.unnamed,
+            Dialect::Postgres => &self.text,
+        })
+    }
+
+    fn with<'a>(&'a self, text: &'a str) -> Query<'a, Any, AnyArguments<'a>> {
+        let query = sqlx::query(text);
         self.binds.iter().fold(query, |query, bind| match bind {
             Bind::Int(value) => query.bind(*value),
             Bind::Text(value) => query.bind(value.as_str()),

@@ -11,7 +11,7 @@ use tidegate_proto::escalation::v1::{Queue, Resolution};
 use super::{
     StoreSettings,
     columns::{self, Row, decode},
-    database::Database,
+    database::{Database, Dialect},
     sql::{Bind, Sql, get},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How many rows one statement puts in.
-const ROWS: usize = 64;
+pub(crate) const ROWS: usize = 32;
 
 /// An audit entry in the making.
 pub(crate) struct Entry<'a> {
@@ -67,15 +67,19 @@ struct Reply {
 /// A writing transaction.
 pub(crate) struct Unit {
     connection: PoolConnection<Any>,
+    dialect: Dialect,
     pub(crate) now: i64,
     pub(crate) settings: Arc<StoreSettings>,
     sequence: i64,
     hash: Vec<u8>,
     audit: Vec<Vec<Bind>>,
     outbox: Vec<Vec<Bind>>,
-    replies: HashMap<(String, String), Reply>,
+    /// Answers by caller and request id; none where there is none yet.
+    replies: HashMap<(String, String), Option<Reply>>,
     reply_rows: Vec<Vec<Bind>>,
     queues: HashMap<String, Option<Arc<QueueSettings>>>,
+    /// Cases that were read for jobs to come, as long as nothing else was written.
+    ahead: HashMap<String, Row>,
     written: u64,
 }
 
@@ -108,6 +112,7 @@ impl Unit {
         };
         Ok(Self {
             connection,
+            dialect,
             now,
             settings,
             sequence,
@@ -117,6 +122,7 @@ impl Unit {
             replies: HashMap::new(),
             reply_rows: Vec::new(),
             queues: HashMap::new(),
+            ahead: HashMap::new(),
             written: 0,
         })
     }
@@ -127,25 +133,75 @@ impl Unit {
     }
 
     pub(crate) async fn rows(&mut self, sql: &Sql) -> Result<Vec<AnyRow>, StoreError> {
-        Ok(sql.query().fetch_all(&mut *self.connection).await?)
+        let query = sql.query_on(self.dialect);
+        Ok(query.fetch_all(&mut *self.connection).await?)
     }
 
     pub(crate) async fn row(&mut self, sql: &Sql) -> Result<Option<AnyRow>, StoreError> {
-        Ok(sql.query().fetch_optional(&mut *self.connection).await?)
+        let query = sql.query_on(self.dialect);
+        Ok(query.fetch_optional(&mut *self.connection).await?)
     }
 
     /// Writes, and says how many rows that touched.
     pub(crate) async fn write(&mut self, sql: &Sql) -> Result<u64, StoreError> {
+        // What was read before may no longer be so.
+        self.ahead.clear();
+        self.run(sql).await
+    }
+
+    async fn run(&mut self, sql: &Sql) -> Result<u64, StoreError> {
         self.written += 1;
-        Ok(sql
-            .query()
-            .execute(&mut *self.connection)
-            .await?
-            .rows_affected())
+        let query = sql.query_on(self.dialect);
+        let done = query.execute(&mut *self.connection).await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Reads at once what many jobs want to read first.
+    pub(crate) async fn read_ahead<'a>(
+        &mut self,
+        wants: impl Iterator<Item = Wants<'a>>,
+    ) -> Result<(), StoreError> {
+        let (mut cases, mut requests) = (Vec::new(), Vec::new());
+        for want in wants {
+            cases.extend(want.case);
+            requests.extend(want.request);
+        }
+        if !cases.is_empty() {
+            let mut sql = Sql::new(columns::SELECT);
+            sql.text(" WHERE name").within(padded(&cases).copied());
+            for row in self.rows(&sql).await? {
+                let row = Row::read(&row)?;
+                self.ahead.insert(row.case.name.clone(), row);
+            }
+        }
+        if !requests.is_empty() {
+            let mut sql = Sql::new(
+                "SELECT caller, request_id, request_hash, answer FROM replies WHERE \
+                 (caller,request_id) IN (VALUES ",
+            );
+            let pairs = padded(&requests).map(|(caller, id)| vec![(*caller).into(), (*id).into()]);
+            sql.rows(pairs).text(")");
+            for row in self.rows(&sql).await? {
+                let reply = Reply {
+                    request_hash: get(&row, 2)?,
+                    answer: get(&row, 3)?,
+                };
+                self.replies
+                    .insert((get(&row, 0)?, get(&row, 1)?), Some(reply));
+            }
+            for (caller, id) in requests {
+                let key = (caller.to_owned(), id.to_owned());
+                self.replies.entry(key).or_insert(None);
+            }
+        }
+        Ok(())
     }
 
     /// A case by name, or nothing.
     pub(crate) async fn case(&mut self, name: &str) -> Result<Option<Row>, StoreError> {
+        if let Some(row) = self.ahead.remove(name) {
+            return Ok(Some(row));
+        }
         let mut sql = Sql::new(columns::SELECT);
         sql.text(" WHERE name=").bind(name);
         self.row(&sql).await?.as_ref().map(Row::read).transpose()
@@ -163,7 +219,8 @@ impl Unit {
         let warn_ms = self.queue(&row.case.queue).await?.warn_ms;
         row.alarm = columns::alarm(row, warn_ms);
         let sql = columns::update(row, message);
-        self.write(&sql).await?;
+        self.ahead.remove(&row.case.name);
+        self.run(&sql).await?;
         Ok(())
     }
 
@@ -254,16 +311,16 @@ impl Unit {
             sql.bind(request.caller)
                 .text(" AND request_id=")
                 .bind(request.id);
-            let Some(row) = self.row(&sql).await? else {
-                return Ok(None);
-            };
-            let reply = Reply {
-                request_hash: get(&row, 0)?,
-                answer: get(&row, 1)?,
+            let reply = match self.row(&sql).await? {
+                Some(row) => Some(Reply {
+                    request_hash: get(&row, 0)?,
+                    answer: get(&row, 1)?,
+                }),
+                None => None,
             };
             self.replies.insert(key.clone(), reply);
         }
-        match self.replies.get(&key) {
+        match self.replies.get(&key).and_then(Option::as_ref) {
             None => Ok(None),
             Some(reply) if reply.request_hash != request.hash => {
                 Err(Refusal::RequestIdReused.into())
@@ -289,10 +346,10 @@ impl Unit {
         ]);
         self.replies.insert(
             (request.caller.to_owned(), request.id.to_owned()),
-            Reply {
+            Some(Reply {
                 request_hash: request.hash.to_vec(),
                 answer,
-            },
+            }),
         );
     }
 
@@ -370,6 +427,29 @@ impl Unit {
 async fn end(connection: PoolConnection<Any>) {
     // The database rolls back what a closed connection began, whether it hears of it or not.
     connection.detach().close().await.ok();
+}
+
+/// What a job reads before anything else.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wants<'a> {
+    /// A case, by name.
+    pub(crate) case: Option<&'a str>,
+    /// Caller and request id whose answer it looks for.
+    pub(crate) request: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Wants<'a> {
+    /// Of a request that may be about a case.
+    pub(crate) fn of(caller: &'a Caller, request_id: &'a str, case: Option<&'a str>) -> Self {
+        let request = (!request_id.is_empty()).then_some((&*caller.agent, request_id));
+        Self { case, request }
+    }
+}
+
+/// The values, the last one again and again until there are as many as a power of two: so that
+/// there are only a few statements to be prepared.
+fn padded<T>(values: &[T]) -> impl ExactSizeIterator<Item = &T> {
+    (0..values.len().next_power_of_two()).map(|at| &values[at.min(values.len() - 1)])
 }
 
 /// A request that may come again.

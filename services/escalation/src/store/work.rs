@@ -8,7 +8,7 @@ use tidegate_proto::escalation::v1::{Agent, Case, CaseState, CreateCaseRequest};
 use super::{
     columns::{self, Row, decode},
     sql::{Sql, get},
-    unit::{Entry, Request, Unit},
+    unit::{Entry, Request, Unit, Wants},
     writer::Job,
 };
 use crate::{
@@ -30,6 +30,10 @@ pub(crate) struct ActJob {
 
 impl Job for ActJob {
     type Answer = Case;
+
+    fn wants(&self) -> Wants<'_> {
+        Wants::of(&self.caller, &self.request_id, Some(&self.case))
+    }
 
     async fn run(&self, unit: &mut Unit) -> Result<Case, StoreError> {
         let request = Request {
@@ -224,6 +228,10 @@ pub(crate) struct ClaimNext {
 
 impl Job for ClaimNext {
     type Answer = Option<Case>;
+
+    fn wants(&self) -> Wants<'_> {
+        Wants::of(&self.caller, &self.request_id, None)
+    }
 
     async fn run(&self, unit: &mut Unit) -> Result<Option<Case>, StoreError> {
         let mut hash = Sha256::new_with_prefix("claim_next");

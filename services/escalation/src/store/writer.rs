@@ -1,22 +1,34 @@
 //! The one task that writes. It takes what waits, does all of it in one transaction, commits once,
 //! and then answers everyone: a commit that costs a disk's flush serves hundreds.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Clock, StoreSettings, database::Database, unit::Unit};
+use super::{
+    Clock, StoreSettings,
+    database::Database,
+    unit::{Unit, Wants},
+};
 use crate::StoreError;
 
 /// How many commands may wait; more make their callers wait.
 const WAITING_LIMIT: usize = 4_096;
 
+/// How often what was committed is brought from SQLite's log into its file.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
 /// Something to be done in a writing transaction, which may be tried again.
 ///
 /// What refuses does so before it writes anything.
 pub(crate) trait Job: Send + Sync + 'static {
-    type Answer: Send + 'static;
+    type Answer: Send + Sync + 'static;
+
+    /// What it reads first: that of many jobs is read at once.
+    fn wants(&self) -> Wants<'_> {
+        Wants::default()
+    }
 
     fn run(&self, unit: &mut Unit)
     -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
@@ -25,7 +37,9 @@ pub(crate) trait Job: Send + Sync + 'static {
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A job whose caller waits.
-trait Waiting: Send {
+trait Waiting: Send + Sync {
+    fn wants(&self) -> Wants<'_>;
+
     /// Keeps a refusal as an answer; any other error breaks the transaction.
     fn run<'a>(&'a mut self, unit: &'a mut Unit) -> BoxFuture<'a, Result<(), StoreError>>;
 
@@ -40,6 +54,10 @@ struct Call<J: Job> {
 }
 
 impl<J: Job> Waiting for Call<J> {
+    fn wants(&self) -> Wants<'_> {
+        self.job.wants()
+    }
+
     fn run<'a>(&'a mut self, unit: &'a mut Unit) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let written = unit.written();
@@ -84,6 +102,7 @@ impl Writer {
     pub(crate) fn start(database: Database, settings: Arc<StoreSettings>, clock: Clock) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING_LIMIT);
         let newest = Arc::new(watch::Sender::new(0));
+        tokio::spawn(checkpoints(database.clone(), jobs.downgrade()));
         let task = Task {
             database,
             settings,
@@ -123,6 +142,14 @@ impl Writer {
             // An error as well says that it ended.
             drop(ended.await);
         }
+    }
+}
+
+/// Checkpoints until nobody writes any more.
+async fn checkpoints(database: Database, jobs: mpsc::WeakSender<Message>) {
+    while jobs.upgrade().is_some_and(|jobs| !jobs.is_closed()) {
+        tokio::time::sleep(CHECKPOINT_EVERY).await;
+        database.checkpoint().await;
     }
 }
 
@@ -193,6 +220,11 @@ impl Task {
     async fn commit(&self, jobs: &mut [Box<dyn Waiting>]) -> Result<(), StoreError> {
         let now = (self.clock)();
         let mut unit = Unit::begin(&self.database, self.settings.clone(), now).await?;
+        let wants = jobs.iter().map(|job| job.wants());
+        if let Err(error) = unit.read_ahead(wants).await {
+            unit.abandon().await;
+            return Err(error);
+        }
         for job in jobs {
             if let Err(error) = job.run(&mut unit).await {
                 unit.abandon().await;

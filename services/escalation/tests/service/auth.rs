@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
 };
 use serde_json::{Value, json};
 use tidegate_escalation::auth::settings::{AuthSection, JwtSection};
@@ -324,4 +324,65 @@ fn keys_are_taken_from_a_changed_file_and_a_broken_file_leaves_the_earlier_ones(
     Provider::new("k2").write_keys(keys.path());
     touch(30);
     assert!(jwt.reload_if_changed().unwrap());
+}
+
+/// A key of an identity provider that signs with RSA, made for this test and thrown away.
+const RSA_MODULUS: &str = "\
+    qpAoAwC7O6jXJJUUG-Ne1MbseFrcnJ2PEk_vxeSXN9_2M-Aq3SL553ZI9JMpDC4bwB_6NmwTtWDb6v-Y\
+    DEgyjB_Mg-9nPQ4K62FuO-_88pe5Pm308z5qW2z3fe3nBC7T2d2afbOqAeRTlqVT4UBf3JcWWBZn-ycr\
+    QqiJfeCgQS-0jJVRMARDzupvXSW3hlvXK0jWP1oEfmoIB2_pqWSp10muG9CjUTe7PcoIs30YJWcx0f9N\
+    nznysS9Ymt6ilx6z4MNrhhRQIJcU0OQe80dsw33HxeE35SMrzeFhpdF3QB_VOAnDTnPReN5wjWXihEXP\
+    Ww4l38DEg8G2whBKt-C2RQ";
+/// What it signed: for `ana`, from 2023 to 2100.
+const RSA_TOKEN: &str = "\
+    eyJhbGciOiJSUzI1NiIsImtpZCI6InJzYSJ9.eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUiLCJhdWQ\
+    iOiJ0aWRlZ2F0ZSIsInN1YiI6ImFuYSIsIm5iZiI6MTcwMDAwMDAwMCwiZXhwIjo0MTAyNDQ0ODAwfQ.\
+    fRRDMOXHWDXzbeXcwgvOuNM5oWVgjB-BUpvqEKtpJn9WU-ePiqm6h7NwTDYaNMlPZfKasEqYZXhnVMxQ\
+    kWerBJGaxylFIWPwsWqbGQuWRZwkNpRddySrDC-VGKdQKOaLCarhdiaffZLOTRscWa7K314PePLUE25G\
+    f19KbwncntHjfda-xbMYcykb41g1tKEwyOwE7csIwoZ7D7pi15PHQm1KoVpHE-vfCuYhZR-P_Y0XX08B\
+    7TgPvPrDsB3GxIhrVdM3hXAOcMF2KWMeN2HMvdIxMCflwZeIFcV2i5ckSkewZDrj1_Kk2G7USixrrXu6\
+    Mxoh5j_ar2YShWQ7g386xQ";
+
+#[tokio::test]
+async fn tokens_signed_with_rsa_and_ed25519_are_taken_and_changed_ones_are_not() {
+    let random = SystemRandom::new();
+    let pair = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
+    let pair = Ed25519KeyPair::from_pkcs8(pair.as_ref()).unwrap();
+    let point = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    let set = json!({"keys": [
+        {"kty": "RSA", "use": "sig", "kid": "rsa", "n": RSA_MODULUS, "e": "AQAB"},
+        {"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": "ed", "x": point},
+    ]});
+    std::fs::write(keys.path(), set.to_string()).unwrap();
+    let world = World::with(Making {
+        auth: jwt(keys.path()),
+        ..Making::default()
+    })
+    .await;
+    world.token("ana", Role::Agent, &["conduct"]).await;
+
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let claims = json!({
+        "iss": "https://id.example", "aud": "tidegate", "sub": "ana", "exp": now() + 600,
+    });
+    let header = json!({"alg": "EdDSA", "kid": "ed"});
+    let signed = format!("{}.{}", part(&header), part(&claims));
+    let signature = URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes()).as_ref());
+    let edwards = format!("{signed}.{signature}");
+    for token in [RSA_TOKEN, &edwards] {
+        list(&mut world.with_token(token).await).await.unwrap();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        signature[20] ^= 1;
+        let forged = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+        let answer = list(&mut world.with_token(&forged).await).await;
+        refused!(answer, Unauthenticated, "CREDENTIAL_INVALID");
+    }
+    // One key's signature under the other one's name and algorithm.
+    let header = json!({"alg": "EdDSA", "kid": "rsa"});
+    let signed = format!("{}.{}", part(&header), part(&claims));
+    let signature = URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes()).as_ref());
+    let answer = list(&mut world.with_token(&format!("{signed}.{signature}")).await).await;
+    refused!(answer, Unauthenticated, "CREDENTIAL_INVALID");
 }

@@ -9,6 +9,7 @@
 mod auth;
 mod bad_input;
 mod claim;
+mod faults;
 mod life;
 mod limits;
 mod mtls;
