@@ -51,7 +51,6 @@ CREATE TABLE cases (
 -- What lists walk along (see list.rs). The last two columns of the first are for counts, which so
 -- read no cases.
 CREATE INDEX cases_of_queue ON cases (queue, state, rank, num, create_time, due_time);
-CREATE INDEX cases_of_state ON cases (state, rank, num);
 CREATE INDEX cases_by_due_time ON cases (state, due_time, num);
 CREATE INDEX cases_by_create_time ON cases (create_time, num);
 CREATE INDEX cases_by_update_time ON cases (update_time, num);

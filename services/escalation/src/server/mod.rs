@@ -8,6 +8,7 @@ mod gate;
 mod observe;
 pub mod settings;
 mod step;
+mod tls;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,10 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{
-        Certificate, Identity, Server,
-        server::{ServerTlsConfig, TcpIncoming},
-    },
+    transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::{limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
@@ -30,6 +28,7 @@ use self::{
     observe::Observe,
     settings::{LimitsSection, ServerSection, TlsSection, WatchSection},
     step::StepLayer,
+    tls::Tls,
 };
 use crate::{
     Store,
@@ -62,7 +61,7 @@ pub enum ServeError {
     },
     /// Certificate and key do not make a TLS server.
     #[error("tls.certificate, tls.key or tls.client_ca cannot be used: {0}")]
-    Tls(#[source] tonic::transport::Error),
+    Tls(String),
     /// The contract's descriptors cannot be served.
     #[error("server reflection cannot be offered: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -143,16 +142,14 @@ impl Serve {
             })))
             .into_inner();
         let server = &self.server;
-        let mut builder = Server::builder()
+        let builder = Server::builder()
             .http2_keepalive_interval(Some(server.keepalive))
             .http2_keepalive_timeout(Some(server.keepalive_timeout))
             .max_connection_age(server.connection_age)
             .max_connection_age_grace(server.connection_grace)
             .max_concurrent_streams(self.limits.streams_per_connection)
             .http2_max_header_list_size(16 * 1024);
-        if let Some(tls) = tls(&self.tls)? {
-            builder = builder.tls_config(tls).map_err(ServeError::Tls)?;
-        }
+        let tls = Tls::new(&self.tls)?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let reporting = tokio::spawn(report(health.clone(), readiness.clone()));
         let leave_wait = server.leave_wait;
@@ -164,10 +161,20 @@ impl Serve {
             tokio::time::sleep(leave_wait).await;
             stop.cancel();
         };
-        let served = builder
-            .layer(layers)
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming, leaving);
+        let router = builder.layer(layers).add_routes(routes);
+        let served = async {
+            match tls {
+                None => router.serve_with_incoming_shutdown(incoming, leaving).await,
+                Some((tls, reload)) => {
+                    let connections = tls.accept(incoming);
+                    let served = router.serve_with_incoming_shutdown(connections, leaving);
+                    tokio::select! {
+                        served = served => served,
+                        never = reload.run() => match never {},
+                    }
+                }
+            }
+        };
         let end = async {
             shutdown.requested().await;
             // A connection whose peer is dead would be waited for without end.
@@ -190,33 +197,14 @@ impl Serve {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(tidegate_proto::escalation::v1::DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // What the details of an error are.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
         // Many stock clients still ask by the older name.
         Ok(routes
             .add_service(builder().build_v1()?)
             .add_service(builder().build_v1alpha()?))
     }
-}
-
-fn tls(settings: &TlsSection) -> Result<Option<ServerTlsConfig>, ServeError> {
-    let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else {
-        return Ok(None);
-    };
-    let read = |key, file: &std::path::Path| {
-        std::fs::read(file).map_err(|source| ServeError::File {
-            key,
-            file: file.to_owned(),
-            source,
-        })
-    };
-    let own = Identity::from_pem(read("tls.certificate", certificate)?, read("tls.key", key)?);
-    let mut tls = ServerTlsConfig::new().identity(own);
-    if let Some(authority) = &settings.client_ca {
-        tls = tls
-            .client_ca_root(Certificate::from_pem(read("tls.client_ca", authority)?))
-            .client_auth_optional(!settings.client_required);
-    }
-    Ok(Some(tls))
 }
 
 /// Tells health what readiness says, until it is aborted.

@@ -72,7 +72,7 @@ fn humantime(duration: Duration) -> String {
 }
 
 /// The section `[tls]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TlsSection {
     /// The server's certificate with its chain (PEM).
@@ -86,6 +86,22 @@ pub struct TlsSection {
     /// Whether calls may come without TLS from other machines, because something in front of this
     /// process encrypts. Tokens then travel in the clear up to it.
     pub plaintext_allowed: bool,
+    /// How often the files are looked at for a newer certificate; open connections keep theirs.
+    #[serde(with = "duration")]
+    pub check_every: Duration,
+}
+
+impl Default for TlsSection {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            client_ca: None,
+            client_required: false,
+            plaintext_allowed: false,
+            check_every: Duration::from_secs(10),
+        }
+    }
 }
 
 impl TlsSection {
@@ -97,6 +113,11 @@ impl TlsSection {
 
     /// Looks at the section together with the address that is listened on.
     pub(crate) fn validate(&self, listen: SocketAddr, mistakes: &mut Mistakes) {
+        mistakes.require(
+            self.check_every >= Duration::from_millis(10),
+            "check_every",
+            "must be at least 10ms",
+        );
         let both = "is required: tls.certificate and tls.key go together";
         mistakes.require(self.key.is_none() || self.is_on(), "certificate", both);
         mistakes.require(self.key.is_some() || !self.is_on(), "key", both);

@@ -32,6 +32,13 @@ const MIGRATIONS: [(i64, &str, &str); 1] =
 /// How long a statement may wait for a connection, or for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a pool's connections are for.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    Reading,
+    Writing,
+}
+
 /// The pools of one database.
 #[derive(Clone)]
 pub(crate) struct Database {
@@ -62,7 +69,7 @@ impl Database {
             });
         };
         let pages = Arc::new(AtomicU32::new(0));
-        let writer = pool(dialect, &url, 1, &pages).await?;
+        let writer = pool(dialect, &url, 1, Use::Writing, &pages).await?;
         dialect.migrator().run(&writer).await.map_err(|error| {
             use sqlx::migrate::MigrateError::{
                 Execute, ExecuteMigration, VersionMismatch, VersionMissing, VersionTooNew,
@@ -86,7 +93,7 @@ impl Database {
         Ok(Self {
             dialect,
             writer,
-            readers: pool(dialect, &url, readers.max(1), &pages).await?,
+            readers: pool(dialect, &url, readers.max(1), Use::Reading, &pages).await?,
             pages,
         })
     }
@@ -140,6 +147,7 @@ async fn pool(
     dialect: Dialect,
     url: &str,
     size: u32,
+    used: Use,
     pages: &Arc<AtomicU32>,
 ) -> Result<AnyPool, StoreError> {
     let pages = pages.clone();
@@ -150,6 +158,11 @@ async fn pool(
             let pages = pages.load(Ordering::Relaxed);
             Box::pin(async move {
                 dialect.prepare(connection).await?;
+                if (dialect, used) == (Dialect::Postgres, Use::Writing) {
+                    // A few statements again and again: planning each took a third of the time.
+                    let plans = "SET plan_cache_mode = force_generic_plan";
+                    connection.execute(plans).await?;
+                }
                 if pages > 0 {
                     let limit = format!("PRAGMA max_page_count = {pages}");
                     connection.execute(&*limit).await?;
@@ -169,7 +182,7 @@ impl Dialect {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; \
                  PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
                  PRAGMA cache_size = -131072; PRAGMA case_sensitive_like = ON; \
-                 PRAGMA wal_autocheckpoint = 65536; PRAGMA journal_size_limit = 67108864"
+                 PRAGMA wal_autocheckpoint = 65536; PRAGMA journal_size_limit = 268435456"
             }
             // A process that hangs must not keep others from writing. What is read is a few rows of
             // an index: a plan made while the tables were empty must not read all of them later.

@@ -1,11 +1,11 @@
 //! One page of a list, in bounded time however many cases there are and whatever the filter asks.
 //!
-//! A page walks along an index in the list's order: one walk for each queue and state that may be
-//! in the list, or for each state. Where a filter asks for more than queue and state, a walk meets
+//! A page walks along an index in the list's order: by rank, one walk for each queue and state that
+//! may be in the list; by deadline, one for each state. Where a filter asks for more than queue and state, a walk meets
 //! rows that do not fit; after [`LOOKS`] rows the page ends, short or empty, with a token that goes
 //! on from there (AIP-158 lets it).
 
-use sqlx::AnyPool;
+use sqlx::{AnyPool, any::AnyRow};
 use tidegate_proto::escalation::v1::{Case, CaseState};
 
 use super::{
@@ -17,8 +17,8 @@ use crate::{caller::Caller, error::StoreError, filter::Filter};
 
 /// How many rows of the indexes one page may look at.
 const LOOKS: usize = 4_000;
-/// How many walks one page may take side by side.
-const WALKS: usize = 60;
+/// How many walks one statement takes side by side: SQLite has a limit.
+const WALKS: usize = 120;
 /// Every state that a stored case may be in.
 const STATES: [CaseState; 6] = [
     CaseState::Open,
@@ -70,65 +70,73 @@ pub(super) async fn page(
         column,
         descending: order.descending,
         after,
-        ..Plan::new(caller, filter, order.by)
+        ..Plan::new(pool, caller, filter, order.by).await?
     };
-    if plan.walks.is_empty() {
-        return Ok((Vec::new(), None));
-    }
     let until = plan.until(pool).await?;
-    let sql = plan.rows(until, page.size + 1);
-    let mut rows = sql.query().fetch_all(pool).await?;
+    let mut rows = plan.rows(pool, until, page.size + 1).await?;
     let more = rows.len() > page.size;
     rows.truncate(page.size);
     let next = match rows.last() {
-        Some(last) if more => Some((get(last, 3)?, get(last, 0)?)),
+        Some((place, _)) if more => Some(*place),
         _ => until,
     };
     let cases = rows
         .iter()
-        .map(|row| Ok(Row::read(row)?.case))
+        .map(|(_, row)| Ok(Row::read(row)?.case))
         .collect::<Result<_, StoreError>>()?;
     let next = next.map(|(key, num)| PageToken::write(&scope, key, num));
     Ok((cases, next))
 }
 
+async fn all_queues(pool: &AnyPool) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query("SELECT name FROM queues")
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(|row| Ok(get(row, 0)?)).collect()
+}
+
 impl<'a> Plan<'a> {
     /// Chooses the walks.
-    fn new(caller: &Caller, filter: &'a Filter, order: OrderBy) -> Self {
+    async fn new(
+        pool: &AnyPool,
+        caller: &Caller,
+        filter: &'a Filter,
+        order: OrderBy,
+    ) -> Result<Self, StoreError> {
         let mut queues = filter.queues();
         match &mut queues {
             Some(queues) => queues.retain(|queue| caller.sees(queue)),
             None => queues = caller.seen_queues().map(<[String]>::to_vec),
         }
         let mut states = filter.states();
-        let mut few = false;
-        let each: Vec<i64> = states
-            .clone()
-            .unwrap_or_else(|| STATES.map(|state| state as i64).to_vec());
-        let walks = if let Some(one) = filter.few() {
-            few = true;
-            vec![vec![one]]
-        } else {
-            match (order, &queues) {
-                (OrderBy::Rank, Some(names)) if names.len() * each.len() <= WALKS => {
-                    let walks = names.iter().flat_map(|queue| {
-                        let walk =
-                            |state: &i64| vec![("queue", queue.into()), ("state", (*state).into())];
-                        each.iter().map(walk)
-                    });
-                    let walks = walks.collect();
-                    (queues, states) = (None, None);
-                    walks
-                }
-                (OrderBy::Rank | OrderBy::DueTime, _) => {
-                    states = None;
-                    let walk = |state: i64| vec![("state", state.into())];
-                    each.into_iter().map(walk).collect()
-                }
-                (OrderBy::CreateTime | OrderBy::UpdateTime, _) => vec![Vec::new()],
-            }
+        let each: Vec<i64> = match &states {
+            Some(states) => states.clone(),
+            None => STATES.map(|state| state as i64).to_vec(),
         };
-        Self {
+        let few = filter.few();
+        let walks = match (order, &few) {
+            (_, Some(one)) => vec![vec![one.clone()]],
+            (OrderBy::Rank, None) => {
+                let names = match queues.take() {
+                    Some(names) => names,
+                    None => all_queues(pool).await?,
+                };
+                states = None;
+                let walks = names.iter().flat_map(|queue| {
+                    let walk =
+                        |state: &i64| vec![("queue", queue.into()), ("state", (*state).into())];
+                    each.iter().map(walk)
+                });
+                walks.collect()
+            }
+            (OrderBy::DueTime, None) => {
+                states = None;
+                let walk = |state: i64| vec![("state", state.into())];
+                each.into_iter().map(walk).collect()
+            }
+            (OrderBy::CreateTime | OrderBy::UpdateTime, None) => vec![Vec::new()],
+        };
+        Ok(Self {
             filter,
             column: "",
             descending: false,
@@ -136,8 +144,8 @@ impl<'a> Plan<'a> {
             walks,
             queues,
             states,
-            few,
-        }
+            few: few.is_some(),
+        })
     }
 
     /// Where the page ends if it is not full before: none if its walks meet only what is in the
@@ -147,32 +155,60 @@ impl<'a> Plan<'a> {
         if exact || self.few {
             return Ok(None);
         }
-        let mut sql = Sql::default();
-        let each = (LOOKS / self.walks.len()).max(1) as i64;
-        for (at, walk) in self.walks.iter().enumerate() {
-            sql.text(if at > 0 { " UNION ALL " } else { "" });
-            sql.text("SELECT * FROM (SELECT ").text(self.column);
-            sql.text(", num FROM cases WHERE ");
-            self.walk(walk, &mut sql);
-            self.order(&mut sql);
-            sql.text(" LIMIT 1 OFFSET ").bind(each - 1);
-            sql.text(&format!(") AS w{at}"));
-        }
+        let each = (LOOKS / self.walks.len().max(1)).max(1) as i64;
         let mut until: Option<Place> = None;
-        for row in sql.query().fetch_all(pool).await? {
-            let place = (get(&row, 0)?, get(&row, 1)?);
-            let sooner = |until: Place| (place < until) != self.descending;
-            if until.is_none_or(sooner) {
-                until = Some(place);
+        for walks in self.walks.chunks(WALKS) {
+            let mut sql = Sql::default();
+            for (at, walk) in walks.iter().enumerate() {
+                sql.text(if at > 0 { " UNION ALL " } else { "" });
+                sql.text("SELECT * FROM (SELECT ").text(self.column);
+                sql.text(", num FROM cases WHERE ");
+                self.walk(walk, &mut sql);
+                self.order(&mut sql);
+                sql.text(" LIMIT 1 OFFSET ").bind(each - 1);
+                sql.text(&format!(") AS w{at}"));
+            }
+            for row in sql.query().fetch_all(pool).await? {
+                let place = (get(&row, 0)?, get(&row, 1)?);
+                let sooner = |until: Place| (place < until) != self.descending;
+                if until.is_none_or(sooner) {
+                    until = Some(place);
+                }
             }
         }
         Ok(until)
     }
 
     /// The page's rows, and one more if there are more.
-    fn rows(&self, until: Option<Place>, limit: usize) -> Sql {
+    async fn rows(
+        &self,
+        pool: &AnyPool,
+        until: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<(Place, AnyRow)>, StoreError> {
+        let mut rows = Vec::new();
+        for walks in self.walks.chunks(WALKS) {
+            let sql = self.rows_of(walks, until, limit);
+            for row in sql.query().fetch_all(pool).await? {
+                rows.push(((get(&row, 3)?, get(&row, 0)?), row));
+            }
+        }
+        rows.sort_unstable_by_key(|(place, _)| *place);
+        if self.descending {
+            rows.reverse();
+        }
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    fn rows_of(
+        &self,
+        walks: &[Vec<(&'static str, Bind)>],
+        until: Option<Place>,
+        limit: usize,
+    ) -> Sql {
         let mut sql = Sql::default();
-        for (at, walk) in self.walks.iter().enumerate() {
+        for (at, walk) in walks.iter().enumerate() {
             sql.text(if at > 0 { " UNION ALL " } else { "" });
             sql.text("SELECT * FROM (SELECT num, body, alarm_time, ");
             sql.text(self.column).text(" FROM cases WHERE ");
@@ -196,7 +232,7 @@ impl<'a> Plan<'a> {
             sql.text(" LIMIT ").bind(limit as i64);
             sql.text(&format!(") AS w{at}"));
         }
-        if self.walks.len() > 1 {
+        if walks.len() > 1 {
             let direction = if self.descending { " DESC" } else { "" };
             sql.text(&format!(" ORDER BY 4{direction}, 1{direction} LIMIT "))
                 .bind(limit as i64);

@@ -1,6 +1,9 @@
 //! Certificates: of the server, and of clients as proof of who they are.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tidegate_escalation::{
@@ -53,16 +56,27 @@ fn write(folder: &Path, name: &str, text: &str) -> Option<PathBuf> {
 }
 
 async fn secured(authority: &Authority, required: bool, certificate: CertificateName) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    secured_by(folder.path(), authority, required, certificate).await
+}
+
+/// With certificates in a folder, which is looked at often.
+async fn secured_by(
+    folder: &Path,
+    authority: &Authority,
+    required: bool,
+    certificate: CertificateName,
+) -> World {
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
-    let folder = tempfile::tempdir().unwrap();
     let (own, key) = authority.sign("tidegate", &["localhost"]);
     let tls = TlsSection {
-        certificate: write(folder.path(), "own.pem", &own),
-        key: write(folder.path(), "key.pem", &key),
-        client_ca: write(folder.path(), "ca.pem", &authority.pem),
+        certificate: write(folder, "own.pem", &own),
+        key: write(folder, "key.pem", &key),
+        client_ca: write(folder, "ca.pem", &authority.pem),
         client_required: required,
+        check_every: Duration::from_millis(20),
         ..TlsSection::default()
     };
     let auth = AuthSection {
@@ -196,4 +210,40 @@ async fn a_client_that_speaks_no_tls_is_not_answered() {
     if let Ok(channel) = endpoint.connect().await {
         assert!(list(channel, Some(world.bootstrap_token())).await.is_err());
     }
+}
+
+#[tokio::test]
+async fn a_newer_certificate_is_taken_and_open_connections_and_broken_files_change_nothing() {
+    let (ours, newer) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let world = secured_by(folder.path(), &ours, false, CertificateName::Subject).await;
+    make_agent(&world, &ours, "ana").await;
+    let old = connect(&world, &ours, Some(&ours.sign("ana", &[])))
+        .await
+        .unwrap();
+    list(old.clone(), None).await.unwrap();
+
+    // Half a change: the certificate without its key.
+    let (own, key) = newer.sign("tidegate", &["localhost"]);
+    write(folder.path(), "own.pem", &own);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    connect(&world, &ours, None).await.unwrap();
+    write(folder.path(), "key.pem", &key);
+    write(folder.path(), "ca.pem", &newer.pem);
+
+    let ana = newer.sign("ana", &[]);
+    let mut tries = 0;
+    loop {
+        // Both the server's and the client's certificate are another authority's now.
+        if let Ok(channel) = connect(&world, &newer, Some(&ana)).await
+            && list(channel, None).await.is_ok()
+        {
+            break;
+        }
+        tries += 1;
+        assert!(tries < 500, "the newer certificate was not taken");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(connect(&world, &ours, None).await.is_err());
+    list(old, None).await.unwrap();
 }

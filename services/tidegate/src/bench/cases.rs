@@ -12,7 +12,7 @@ use std::{
 use tidegate_escalation::{
     Act, Caller, Filter, Granted, Store, StoreError, StoreSettings,
     store::{Arrived, Order, Page, Progress, system_clock},
-    times::{HOUR, MINUTE, timestamp},
+    times::{HOUR, timestamp},
 };
 use tidegate_proto::{
     escalation::v1::{Case, CaseEvent, CaseSource, CaseVerdict, Outcome, Role},
@@ -77,8 +77,11 @@ async fn on(section: &'static str, url: String, cases: usize) -> anyhow::Result<
     rows.extend(agents(section, &store).await?);
 
     progress(&format!("{section}: lists …"));
+    let (system, some) = (Caller::system(), agent_of("lister", &QUEUES[..3]));
+    let agents = "an agent's three queues, by rank";
     for (name, filter, order) in [
         ("all, by rank", "", "rank"),
+        (agents, "", "rank"),
         ("open, by rank", "state = OPEN", "rank"),
         (
             "a queue's open ones, by rank",
@@ -94,7 +97,8 @@ async fn on(section: &'static str, url: String, cases: usize) -> anyhow::Result<
         ("open, by deadline", "state = OPEN", "due_time"),
         ("one author's", "author_id = account-77", "create_time"),
     ] {
-        let waits = list(&store, filter, order).await?;
+        let caller = if name == agents { &some } else { &system };
+        let waits = list(&store, caller, filter, order).await?;
         let p99 = waits.clone().at(0.99);
         let row = waits.row(section, format!("list 50: {name}"), None);
         rows.push(row.at_most("p99 ms", p99, 20.0));
@@ -205,8 +209,7 @@ async fn work(
     Ok((claims, decisions))
 }
 
-async fn list(store: &Store, filter: &str, order: &str) -> anyhow::Result<Waits> {
-    let caller = Caller::system();
+async fn list(store: &Store, caller: &Caller, filter: &str, order: &str) -> anyhow::Result<Waits> {
     let (filter, order) = (Filter::cases(filter)?, Order::parse(order)?);
     let mut waits = Waits::default();
     let mut token = String::new();
@@ -214,7 +217,7 @@ async fn list(store: &Store, filter: &str, order: &str) -> anyhow::Result<Waits>
     while waits.0.len() < PAGES && began.elapsed() < LIST_WITHIN {
         let page = Page::new(50, &token)?;
         let asked = Instant::now();
-        let (_, next) = store.list(&caller, &filter, order, page).await?;
+        let (_, next) = store.list(caller, &filter, order, page).await?;
         waits.0.push(asked.elapsed());
         token = next.map_or_else(String::new, |next| next.0);
     }
@@ -251,23 +254,33 @@ async fn watch(
 }
 
 fn agent(n: usize) -> Caller {
+    agent_of(&format!("a{n}"), &QUEUES)
+}
+
+fn agent_of(name: &str, queues: &[&str]) -> Caller {
+    let queues = queues.iter().map(|queue| format!("queues/{queue}"));
     Caller {
-        agent: format!("agents/a{n}"),
+        agent: format!("agents/{name}"),
         role: Role::Agent,
-        queues: Granted::Some(QUEUES.map(|queue| format!("queues/{queue}")).to_vec()),
+        queues: Granted::Some(queues.collect()),
         languages: Vec::new(),
-        pseudonym: format!("reviewer {n}"),
+        pseudonym: format!("reviewer {name}"),
     }
 }
 
-/// Cases as a brand's are: comments of a hundred bytes, thousands of authors, days of deadlines.
+/// How many hours after its writing a message of each priority is due.
+const DEADLINES: [i64; 4] = [72, 24, 4, 1];
+
+/// Cases as a brand's are: comments of a hundred bytes, written within the last minute, thousands of
+/// authors and posts, and deadlines as a policy gives them.
 fn arriving(n: usize) -> Arrived {
-    let now = system_clock()();
+    let written = system_clock()() - (n as i64 * 7_919 % 60_000);
+    let priority = n % 4;
     let case = Case {
         source: CaseSource::Machine.into(),
         queue: format!("queues/{}", QUEUES[n * 7 % QUEUES.len()]),
-        priority: (n % 4 + 1) as i32,
-        due_time: Some(timestamp(now + HOUR + (n as i64 * 7_919 % 4_320) * MINUTE)),
+        priority: (priority + 1) as i32,
+        due_time: Some(timestamp(written + DEADLINES[priority] * HOUR)),
         event: Some(CaseEvent {
             event_id: format!("comment-{n}"),
             brand: format!("brand-{}", n % 10),
@@ -286,7 +299,7 @@ fn arriving(n: usize) -> Arrived {
                 "which goes on a while ".repeat(4)
             )),
             lang: Some("en".to_owned()),
-            event_time: Some(timestamp(now)),
+            event_time: Some(timestamp(written)),
             ..CaseEvent::default()
         }),
         verdict: Some(CaseVerdict {
