@@ -160,7 +160,9 @@ async fn pool(
                 dialect.prepare(connection).await?;
                 if (dialect, used) == (Dialect::Postgres, Use::Writing) {
                     // A few statements again and again: planning each took a third of the time.
-                    let plans = "SET plan_cache_mode = force_generic_plan";
+                    // Each wants the first rows of an index, and never all of them sorted.
+                    let plans = "SET plan_cache_mode = force_generic_plan; \
+                                 SET enable_sort = off; SET enable_bitmapscan = off";
                     connection.execute(plans).await?;
                 }
                 if pages > 0 {
@@ -189,6 +191,7 @@ impl Dialect {
             Self::Postgres => {
                 "SET lock_timeout = '5s'; SET statement_timeout = '30s'; \
                  SET idle_in_transaction_session_timeout = '10s'; SET jit = off; \
+                 SET max_parallel_workers_per_gather = 0; \
                  SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
             }
         };

@@ -73,10 +73,11 @@ async fn on(section: &'static str, url: String, cases: usize) -> anyhow::Result<
     let row = waits.row(section, "intake, 500 a transaction", rate);
     rows.push(row.at_least("per second", rate, 5_000.0));
 
-    progress(&format!("{section}: {AGENTS} agents …"));
-    rows.extend(agents(section, &store).await?);
+    progress(&format!("{section}: {rate:.0} a second; {AGENTS} agents …"));
+    let (worked, rate) = agents(section, &store).await?;
+    rows.extend(worked);
 
-    progress(&format!("{section}: lists …"));
+    progress(&format!("{section}: {rate:.0} a second; lists …"));
     let (system, some) = (Caller::system(), agent_of("lister", &QUEUES[..3]));
     let agents = "an agent's three queues, by rank";
     for (name, filter, order) in [
@@ -155,7 +156,7 @@ impl Waits {
     }
 }
 
-async fn agents(section: &'static str, store: &Store) -> anyhow::Result<[Row; 2]> {
+async fn agents(section: &'static str, store: &Store) -> anyhow::Result<([Row; 2], f64)> {
     let left = Arc::new(AtomicUsize::new(DECISIONS));
     let began = Instant::now();
     let working: Vec<_> = (0..AGENTS)
@@ -171,10 +172,11 @@ async fn agents(section: &'static str, store: &Store) -> anyhow::Result<[Row; 2]
     let p99 = decisions.at(0.99).max(claims.at(0.99));
     let claimed = claims.row(section, format!("claim, {AGENTS} agents at once"), rate);
     let resolved = decisions.row(section, format!("resolve, {AGENTS} agents at once"), rate);
-    Ok([
+    let rows = [
         claimed.at_least("claims with their decisions per second", rate, 1_000.0),
         resolved.at_most("p99 ms of both", p99, 50.0),
-    ])
+    ];
+    Ok((rows, rate))
 }
 
 async fn work(
