@@ -203,11 +203,11 @@ impl KafkaTransport {
     /// What remains of the transaction after a call failed.
     fn failed(&mut self, action: &'static str, failure: Failure) -> Failure {
         // The record that could not be written explains more than the call that failed for it.
-        let failure = match failure.kind {
-            FailureKind::Abort | FailureKind::Rebuild => {
-                self.sink.explain_failure(action).unwrap_or(failure)
-            }
-            FailureKind::Retry | FailureKind::Stop => failure,
+        let failure = if failure.kind == FailureKind::Retry {
+            failure
+        } else {
+            self.sink.await_report();
+            self.sink.explain_failure(action).unwrap_or(failure)
         };
         match failure.kind {
             FailureKind::Rebuild => self.sink.broken(),

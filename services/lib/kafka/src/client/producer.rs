@@ -31,8 +31,9 @@ use crate::{
     transport::{Failure, FailureKind},
 };
 
-/// How long an abort waits for queued records to be written first. Aborting before the broker has
-/// heard of the transaction's partitions can break the producer.
+/// How long a failed transaction waits for what was queued to be written or to fail. Its reports say
+/// which record it was; and aborting before the broker has heard of the transaction's partitions can
+/// break the producer.
 const DRAIN_BEFORE_ABORT: Duration = Duration::from_secs(1);
 /// How much longer than the transaction its offsets may take, for a slow machine.
 const OVER_TIME: Duration = Duration::from_secs(2);
@@ -265,6 +266,17 @@ impl Sink {
         self.worker
             .as_ref()
             .is_some_and(|worker| worker.client.context().has_failed())
+    }
+
+    /// Waits for the report of the record for which a call failed: the client fails the call first,
+    /// and hands the report over a moment later.
+    pub(crate) fn await_report(&self) {
+        if let Some(worker) = &self.worker
+            && self.stage != Stage::Starting
+            && !self.has_failed()
+        {
+            drain(&worker.client, Some(Instant::now() + DRAIN_BEFORE_ABORT));
+        }
     }
 
     /// Why the transaction can't be committed, when a record could not be written.
