@@ -16,7 +16,7 @@ pub(super) fn is_plain(text: &str) -> bool {
             // `www.` and `host.tld`; a full stop before a space is plain.
             b'.' => bytes
                 .get(at + 1)
-                .is_none_or(|next| !next.is_ascii_alphanumeric()),
+                .is_none_or(|&next| !super::is_word(next.into())),
             // `http://`
             b'/' => last != b'/',
             b'!'..=b'~' => true,

@@ -85,6 +85,7 @@ fn links_addresses_and_handles_become_placeholders() {
         ),
         ("meet @ 5", "meet @ 5"),
         ("www. http:// www.?", "www. http:// www.?"),
+        ("www._", "http://url"),
     ] {
         assert_eq!(scored(text), normal, "{text}");
     }

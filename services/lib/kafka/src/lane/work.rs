@@ -1,6 +1,6 @@
 //! What a lane does while all is well: read, begin, process, send, commit.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use super::{Lane, Next, Step, Transaction};
 use crate::{
@@ -22,14 +22,10 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         // waits for as long as it may.
         let mut timeout = Duration::ZERO;
         loop {
-            match self.transport.poll(&mut self.batch, timeout) {
-                Ok(Polled::Record) => {
-                    self.failures = 0;
-                    if let Err(failure) = self.note_last_record() {
-                        return self.failed(failure);
-                    }
+            match self.take(timeout) {
+                ControlFlow::Break(turned) => return turned,
+                ControlFlow::Continue(true) => {
                     if self.batch.len() == 1 {
-                        self.batch_began = self.clock.now();
                         deadline = self.read_until(self.batch_began);
                     }
                     if self.batch_is_full() {
@@ -37,22 +33,13 @@ impl<T: Transport, P: Processor> Lane<T, P> {
                     }
                     timeout = Duration::ZERO;
                 }
-                Ok(Polled::Idle) => {
+                ControlFlow::Continue(false) => {
                     let now = self.clock.now();
                     if now >= deadline {
                         break;
                     }
                     timeout = deadline - now;
                 }
-                Ok(Polled::Assigned(assignments)) => {
-                    self.assigned(&assignments);
-                    return Ok(Step::Turned);
-                }
-                Ok(Polled::Revoked { partitions, lost }) => {
-                    self.revoked(partitions, lost);
-                    return Ok(Step::Turned);
-                }
-                Err(failure) => return self.failed(failure),
             }
         }
         let now = self.clock.now();
@@ -66,6 +53,27 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         } else {
             Step::Turned
         })
+    }
+
+    /// Waits for one record: whether one came, or what ends the step because something else did.
+    fn take(&mut self, timeout: Duration) -> ControlFlow<Result<Step, Failure>, bool> {
+        match self.transport.poll(&mut self.batch, timeout) {
+            Ok(Polled::Record) => {
+                self.failures = 0;
+                if let Err(failure) = self.note_last_record() {
+                    return ControlFlow::Break(self.failed(failure));
+                }
+                if self.batch.len() == 1 {
+                    self.batch_began = self.clock.now();
+                }
+                return ControlFlow::Continue(true);
+            }
+            Ok(Polled::Idle) => return ControlFlow::Continue(false),
+            Ok(Polled::Assigned(assignments)) => self.assigned(&assignments),
+            Ok(Polled::Revoked { partitions, lost }) => self.revoked(partitions, lost),
+            Err(failure) => return ControlFlow::Break(self.failed(failure)),
+        }
+        ControlFlow::Break(Ok(Step::Turned))
     }
 
     /// Until when one step may wait for records: until the batch or the transaction is due.
@@ -182,25 +190,10 @@ impl<T: Transport, P: Processor> Lane<T, P> {
     pub(super) fn ahead(&mut self) -> Result<Step, Failure> {
         let began = self.clock.now();
         while self.stop_by.is_none() && !self.batch_is_full() {
-            match self.transport.poll(&mut self.batch, Duration::ZERO) {
-                Ok(Polled::Record) => {
-                    if let Err(failure) = self.note_last_record() {
-                        return self.failed(failure);
-                    }
-                    if self.batch.len() == 1 {
-                        self.batch_began = self.clock.now();
-                    }
-                }
-                Ok(Polled::Idle) => break,
-                Ok(Polled::Assigned(assignments)) => {
-                    self.assigned(&assignments);
-                    return Ok(Step::Turned);
-                }
-                Ok(Polled::Revoked { partitions, lost }) => {
-                    self.revoked(partitions, lost);
-                    return Ok(Step::Turned);
-                }
-                Err(failure) => return self.failed(failure),
+            match self.take(Duration::ZERO) {
+                ControlFlow::Break(turned) => return turned,
+                ControlFlow::Continue(true) => {}
+                ControlFlow::Continue(false) => break,
             }
         }
         self.observer.waited(Stage::Read, self.clock.now() - began);
