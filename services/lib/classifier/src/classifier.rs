@@ -85,8 +85,9 @@ impl ClassifierSettings {
             screen: models.join("screen"),
             deep: models.join("deep"),
             cache_capacity: 65_536,
-            screen_tokens: 4096,
-            deep_tokens: 512,
+            // So that what a run gathers stays in a core's cache.
+            screen_tokens: 1024,
+            deep_tokens: 256,
         }
     }
 }
