@@ -1,5 +1,6 @@
-//! Leetspeak (`v1agra`, `$ex`) and spaced letters (`f r e e`, `s.p.a.m`): noticed, and undone in a
-//! reading of its own. Only among ASCII letters, where these habits live.
+//! Leetspeak (`v1agra`, `$ex`), spaced letters (`f r e e`, `s.p.a.m`) and words split by emoji
+//! (`fr🔥ee`): noticed, and undone in a reading of its own. Only among ASCII letters, where these
+//! habits live.
 
 use super::TextFlag;
 use crate::names::Set;
@@ -17,6 +18,9 @@ pub(super) fn detect(text: &str, flags: &mut Set<TextFlag>) {
         flags.insert(TextFlag::Leetspeak);
     }
     if may_have_spelled_word(bytes) && has_spelled_word(bytes) {
+        flags.insert(TextFlag::SpacedLetters);
+    }
+    if may_have_split_word(bytes) && has_split_word(text) {
         flags.insert(TextFlag::SpacedLetters);
     }
 }
@@ -79,6 +83,36 @@ fn is_email_placeholder(bytes: &[u8], at: usize) -> bool {
     bytes[start..].starts_with(EMAIL.as_bytes())
 }
 
+/// Whether a byte with which emoji begin stands after a letter.
+fn may_have_split_word(bytes: &[u8]) -> bool {
+    let pairs = bytes.iter().zip(bytes.iter().skip(1));
+    pairs.fold(false, |found, (before, byte)| {
+        found | (matches!(byte, 0xE2 | 0xF0) & before.is_ascii_alphabetic())
+    })
+}
+
+/// Pictures, and what joins and varies them.
+const fn is_emoji(c: char) -> bool {
+    matches!(c, '\u{2600}'..='\u{27BF}' | '\u{2B05}'..='\u{2B55}' | '\u{1F000}'..='\u{1FAFF}')
+        || matches!(c, '\u{200D}' | '\u{FE0F}')
+}
+
+/// How many bytes of emoji at the start have a letter right after them. None where there are none.
+fn splitting_emoji(text: &str) -> Option<usize> {
+    let length = text.find(|c| !is_emoji(c)).filter(|&length| length > 0)?;
+    let after = text.as_bytes().get(length)?;
+    after.is_ascii_alphabetic().then_some(length)
+}
+
+fn has_split_word(text: &str) -> bool {
+    let mut after_letter = false;
+    text.char_indices().any(|(at, c)| {
+        let splits = after_letter && is_emoji(c) && splitting_emoji(&text[at..]).is_some();
+        after_letter = c.is_ascii_alphabetic();
+        splits
+    })
+}
+
 fn has_spelled_word(bytes: &[u8]) -> bool {
     bytes
         .windows(2 * MIN_SPELLED - 1)
@@ -111,8 +145,35 @@ fn spelled_word(bytes: &[u8]) -> Option<usize> {
     (letters >= MIN_SPELLED).then(|| 2 * letters - 1)
 }
 
-/// The text with both undone. `text` is folded.
+/// The text with all of them undone. `text` is folded.
 pub(super) fn undo(text: &str) -> String {
+    if has_split_word(text) {
+        return undo_spelling(&joined(text));
+    }
+    undo_spelling(text)
+}
+
+/// The text without the emoji that split words.
+fn joined(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let after_letter = out.ends_with(|c: char| c.is_ascii_alphabetic());
+        // Asked only behind a letter: a run of emoji is looked through once.
+        let split = after_letter.then(|| splitting_emoji(rest)).flatten();
+        let length = match split {
+            Some(length) => length,
+            None => {
+                out.push(c);
+                c.len_utf8()
+            }
+        };
+        rest = &rest[length..];
+    }
+    out
+}
+
+fn undo_spelling(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {

@@ -102,6 +102,16 @@ fn disguises_are_noticed_and_undone_only_in_a_reading_of_their_own() {
         ("get fr3e ca$h!", "get free cash!", TextFlag::Leetspeak),
         ("f r e e money", "free money", TextFlag::SpacedLetters),
         ("this is s.p.a.m!", "this is spam!", TextFlag::SpacedLetters),
+        (
+            "get fr🔥ee mo💰✨ney",
+            "get free money",
+            TextFlag::SpacedLetters,
+        ),
+        (
+            "f❤️r❤️e❤️e c4sh 🔥",
+            "free cash 🔥",
+            TextFlag::SpacedLetters,
+        ),
     ] {
         let normal = normalize(text);
         assert_eq!(normal.scored(), text);
@@ -115,6 +125,9 @@ fn disguises_are_noticed_and_undone_only_in_a_reading_of_their_own() {
         "I am a fan",
         "user@email",
         "a b",
+        "so good🔥 love❤ it",
+        "🔥sale, don’t miss it…now",
+        "2🔥4 prêt❤à",
     ] {
         assert_eq!(normalize(text).undisguised(), None, "{text}");
     }
@@ -139,7 +152,9 @@ fn the_original_is_kept_and_never_shown() {
 #[test]
 fn a_long_hostile_text_takes_linear_time() {
     // Each would take minutes if any step looked ahead without a bound.
-    for unit in ["a.", "@", "a-", "a@", "www.", "http://", "x y ", "аa", "1a"] {
+    for unit in [
+        "a.", "@", "a-", "a@", "www.", "http://", "x y ", "аa", "1a", "a🔥", "🔥✨",
+    ] {
         let text = unit.repeat(400_000 / unit.len());
         let normal = normalize(&text);
         assert_eq!(normalize(normal.scored()).scored(), normal.scored());
