@@ -1,4 +1,4 @@
-"""Command line: `python -m train screen|deep|bands|evaluate --data DIR --out DIR`."""
+"""Command line: `python -m train deep|screen|bands|evaluate --data DIR --out DIR`."""
 
 import argparse
 import pickle
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import bands, bundle, card, data, evaluate, functional, goals, golden, metrics, minilm, screen, teacher, wordpiece
+from . import bands, bundle, card, data, deep, encoders, evaluate, functional, goals, golden, metrics, screen, teacher, wordpiece
 from .labels import LABELS
 
 
@@ -84,7 +84,7 @@ def initial_vectors(net, tokenizer, packed, shape, pretrained: bool):
     vocab = tokenizer.get_vocab()
     if pretrained:
         pieces = sorted(vocab, key=vocab.get)
-        vectors, readable = minilm.piece_vectors(pieces, shape.dim)
+        vectors, readable = encoders.piece_vectors(pieces, shape.dim)
         at = torch.from_numpy(readable)
         net.vectors.weight.data[at] = torch.from_numpy(vectors[readable]).float() * 0.3
     share = np.bincount(packed.ids, minlength=len(vocab)) + 1
@@ -103,7 +103,7 @@ def train_screen(args):
     tokenizer.save(str(args.out / "tokenizer.json"))
     log(f"{tokenizer.get_vocab_size()} pieces")
     shape.pieces = tokenizer.get_vocab_size()
-    lessons = teacher.lessons(rows, args.teacher, args.work, log, args.threads) if args.teacher else None
+    lessons = teacher.lessons(rows, args.work, log, args.teacher, args.threads)
     made = screen.training_set(rows, tokenizer, shape, lessons)
     net = screen.Screen(shape, shape.pieces)
     initial_vectors(net, tokenizer, made.packed, shape, pretrained=not args.smoke)
@@ -123,24 +123,28 @@ def show(args):
 
 def main():
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("what", choices=["screen", "deep", "bands", "evaluate"])
-    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.json, authored/ and train/")
-    parser.add_argument("--out", type=Path, required=True, help="model folder to write or read")
-    parser.add_argument("--work", type=Path, default=Path(".train-cache"), help="cache and checkpoints")
+    parser.add_argument("what", choices=["deep", "screen", "bands", "evaluate", "prepare", "tune"],
+                        help="prepare and tune: the first two steps of deep, alone")
+    parser.add_argument("--data", type=Path, help="folder with manifest.json, authored/ and train/ (all but tune)")
+    parser.add_argument("--out", type=Path, help="model folder to write or read (all but prepare and tune)")
+    parser.add_argument("--work", type=Path, default=Path(".train-cache"), help="prepared rows and what was learned from them")
     parser.add_argument("--smoke", action="store_true", help="a few hundred rows and steps, for checking the kit")
     parser.add_argument("--include-research", action="store_true", help="also sets not licensed for products; for comparison only")
     parser.add_argument("--own", type=Path, help="a brand's own labelled messages (JSON lines), as extra rows")
+    parser.add_argument("--teachers", type=Path, help="deep: folder with all-mpnet-base-v2, of which its teachers are made")
+    parser.add_argument("--teacher", type=Path, help="screen: a deep model's folder, to be asked about more texts")
     parser.add_argument("--deep", type=Path, default=Path("deep"), help="bands: the deep model's folder")
-    parser.add_argument("--teacher", type=Path, help="screen: a deep model's folder, to learn from its scores too")
+    parser.add_argument("--device", default="cpu", help="deep: cpu or cuda")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="deep: other values of deep.Plan")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    if args.data is None and args.what != "tune" or args.out is None and args.what not in ("prepare", "tune"):
+        parser.error("--data and --out are needed")
     torch.set_num_threads(args.threads)
     if args.what == "screen":
         train_screen(args)
-    elif args.what == "deep":
-        from . import deep
-
-        deep.run(args, rows_of(args), finish, log)
+    elif args.what in ("deep", "prepare", "tune"):
+        deep.run(args, lambda: rows_of(args), finish, log)
     elif args.what == "evaluate":
         show(args)
     else:

@@ -12,7 +12,7 @@ def _leet(word: str, rng: random.Random) -> str:
 
 
 def _spaced(word: str, rng: random.Random) -> str:
-    return rng.choice([" ", ".", "-", "_", "*"]).join(word)
+    return rng.choice([" ", " ", " ", ".", "-", "_", "*"]).join(word)
 
 
 def _homoglyph(word: str, rng: random.Random) -> str:
@@ -41,10 +41,19 @@ def _stretch(word: str, rng: random.Random) -> str:
 
 def _picture(word: str, rng: random.Random) -> str:
     at = rng.randrange(1, len(word))
-    return word[:at] + rng.choice("🔥❤😂💀✨🙏💰🤮👏⭐") + word[at:]
+    return word[:at] + rng.choice(_PICTURES) + word[at:]
 
 
-_WAYS = [_leet, _leet, _spaced, _spaced, _homoglyph, _swap, _drop, _star, _stretch, _picture]
+def _pictured(word: str, rng: random.Random) -> str:
+    """Between all letters, or in the middle."""
+    one = rng.choice(_PICTURES)
+    at = len(word) // 2
+    return one.join(word) if rng.random() < 0.2 else word[:at] + one + word[at:]
+
+
+_PICTURES = "🔥❤😂💀✨🙏💰🤮👏⭐😍💯😭🎉👍💪😡🤡🐍💩🤣😎👀💸🎁📱🚀💥❗✅🌟💕🤑😈🙌👇"
+_WAYS = [_leet, _leet, _spaced, _spaced, _spaced, _homoglyph, _swap, _swap, _drop, _drop, _star, _stretch,
+         _picture, _pictured, _pictured]
 
 
 def obfuscate(text: str, rng: random.Random) -> str:

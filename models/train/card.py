@@ -21,8 +21,8 @@ of go on to `deep` where one is installed.
 - The table is stored as int8 with one scale a row and is folded to float when the session is made: keep ONNX
   Runtime's graph optimisation at `basic` or more, or each call will unpack the whole table.
 - Text over 128 tokens is scored in windows (every 96 tokens); a label's score is the maximum over windows.
-- It learned from the labels and from what `deep` thinks of training texts and of texts recombined from them: errors of
-  `deep` are its errors too.
+- It learned from the labels and from what the teachers of `deep` think of training texts, of obfuscated copies and of texts
+  recombined from them: their errors are its errors too.
 """,
     "deep": """# Model card: deep
 
@@ -30,6 +30,8 @@ A fine-tuned six-layer MiniLM (all-MiniLM-L6-v2, Apache-2.0) with ten sigmoid ou
 `screen` is unsure of. Weights of the matrix products are int8 (seven bits in use); activations are quantised by
 fixed scales measured on training texts, so that a text scores the same alone and in a batch. Words are looked up
 in a vocabulary cut to what the training texts use, with emoji and frequent words of other languages added.
+It learned from labels and from two teachers, all-mpnet-base-v2 (Apache-2.0) tuned on the same rows; over the last part of
+its training the products were computed as the int8 export computes them.
 
 - Input: `input_ids` and `attention_mask` int64 `[batch, tokens]`, `[CLS]` and `[SEP]` included.
 - Output: `logits` float32 `[batch, 10]`; probability = sigmoid(scale x logit + bias), from `manifest.toml`.
@@ -41,8 +43,8 @@ in a vocabulary cut to what the training texts use, with emoji and frequent word
 ORDER = {
     "screen": """- Word order is not seen: negation, quoted hate, counter-speech, reported speech, sarcasm and "already bought it"
   against "want to buy it" are weak. Implicit hate without marked words is mostly missed.""",
-    "deep": """- Counter-speech, quoted hate, sarcasm and implicit hate remain hard; the figures by function below are for frames of
-  the same hand as the training frames and flatter the model. Hate outside English is weakly learned.""",
+    "deep": """- Implied hate and sarcasm remain hard; the figures by function below are for frames of the same hand as the training
+  frames and flatter the model. Hate outside English is weakly learned.""",
 }
 
 USE = """## Intended use

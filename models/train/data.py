@@ -144,14 +144,15 @@ def hard_known(rows: Rows) -> np.ndarray:
     return rows.weight >= 0.999
 
 
-def augmented(rows: Rows, indices: np.ndarray, seed: int, harmful: float = 0.15) -> tuple[list, np.ndarray]:
-    """Obfuscated copies of training rows, a share `harmful` of spam and hate: texts and the rows they come from."""
+def augmented(rows: Rows, indices: np.ndarray, seed: int, harmful: float = 0.15,
+              harmless: float = 0.05) -> tuple[list, np.ndarray]:
+    """Obfuscated copies of training rows, a share `harmful` of spam and hate and `harmless` of the rest: texts, and rows."""
     rng = random.Random(seed)
     spam, hate = INDEX["spam"], INDEX["hate"]
     texts, origin = [], []
     for index in indices:
         certain = rows.target[index] * rows.weight[index] >= 0.99
-        share = (harmful if certain[spam] or certain[hate] else 0.05) + (0.1 if rows.source[index] == AUTHORED else 0.0)
+        share = (harmful if certain[spam] or certain[hate] else harmless) + (0.1 if rows.source[index] == AUTHORED else 0.0)
         if rng.random() < share:
             texts.append(obfuscate(rows.raw[index], rng))
             origin.append(index)

@@ -5,7 +5,7 @@ import numpy as np
 from .data import AUTHORED, OWN, TEST, VALIDATION, Rows, hard_known
 from .functional import PREFIX
 from .labels import INDEX, LABELS
-from .metrics import auc, best_threshold, headline, markdown, platt, sigmoid, table
+from .metrics import auc, expected_threshold, headline, markdown, platt, sigmoid, table
 
 # What calibrates a label beside authored validation rows, and how heavily against them: authored rows hold no hate,
 # so public sets and the functional texts carry that label.
@@ -17,7 +17,7 @@ def kind_of(source: np.ndarray) -> np.ndarray:
 
 
 def calibrate(rows: Rows, split: np.ndarray, logits: np.ndarray, index: np.ndarray, slot: int = VALIDATION):
-    """Platt scale and bias, and the best threshold, for each label, from validation rows."""
+    """Platt scale and bias, and the threshold, for each label, from validation rows."""
     known, target, kind = hard_known(rows)[index], rows.target[index], kind_of(rows.source[index])
     scale, bias, thresholds = [], [], []
     for i, label in enumerate(LABELS):
@@ -30,7 +30,7 @@ def calibrate(rows: Rows, split: np.ndarray, logits: np.ndarray, index: np.ndarr
         p = sigmoid(a * logits[use, i] + b)
         scale.append(a)
         bias.append(b)
-        thresholds.append(best_threshold(target[use, i], p, weight[use]))
+        thresholds.append(expected_threshold(p, weight[use]))
     return np.array(scale), np.array(bias), np.array(thresholds)
 
 

@@ -114,7 +114,7 @@ def _calibration(rows: Rows, index, p, found: dict) -> list:
 def _disguise(rows: Rows, index, p, thresholds, score, most: int, found: dict) -> list:
     """F1 before and after each way of hiding, over the same rows, after serving's normalisation."""
     lines = ["### Disguise\n", "F1 of the same held-out rows, as they stand and hidden (four in five of the words of four "
-             "letters or more), read as serving reads them.\n",
+             "letters or more), in serving's first reading; it also scores a second one, with hiding undone, which is not done here.\n",
              "| way | spam | change | hate | change |", "| --- | ---: | ---: | ---: | ---: |"]
     rng = np.random.default_rng(8)
     parts = {}

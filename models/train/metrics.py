@@ -52,6 +52,15 @@ def best_threshold(target, p, weight=1.0) -> float:
     return float(round(grid[int(smooth.argmax())], 2))
 
 
+def expected_threshold(p, weight=None) -> float:
+    """The threshold with the highest F1 if the probabilities are right: half of that F1. It needs no labels, and so follows no
+    noise in them; the best threshold on a thousand rows was worse on others."""
+    order = np.argsort(-p)
+    w = (np.ones_like(p) if weight is None else weight)[order]
+    hit = np.cumsum(w * p[order])
+    return float(round(np.clip((hit / (np.cumsum(w) + hit[-1])).max(), 0.1, 0.9), 2))
+
+
 def auc(target, score) -> float:
     positives, negatives = int(target.sum()), int((1 - target).sum())
     if not positives or not negatives:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .data import AUTHORED, OWN, TRAIN, Rows, augmented, epoch_indices, row_weights
+from .functional import PREFIX
 from .labels import LABELS
 from .teacher import RECOMBINED, Lessons
 from .wordpiece import PAD, encode
@@ -28,8 +29,9 @@ class Shape:
     rate: float = 2e-3
     authored_times: int = 4
     authored_weight: float = 2.0
+    # How much answers weigh beside labels: of our own texts and recombined ones, and of the public sets' texts.
     taught_weight: float = 1.0
-    recombined_weight: float = 1.0
+    taught_public: float = 0.25
     token_dropout: float = 0.1
     dropout: float = 0.2
     seed: int = 5
@@ -103,25 +105,33 @@ class Training:
 def training_set(rows: Rows, tokenizer, shape: Shape, lessons: Lessons | None = None) -> Training:
     """Training rows, their obfuscated copies and recombined texts.
 
-    Cross-entropy is linear in its target: what a teacher thinks is mixed into target and weight.
+    Cross-entropy is linear in its target: what the teachers think is mixed into target and weight.
     """
     index = np.flatnonzero(rows.split == TRAIN)
-    extra, origin = augmented(rows, index, shape.seed)
-    texts = [rows.text[i] for i in index] + extra
+    texts, soft, said = [rows.text[i] for i in index], None, None
+    if lessons is None:
+        extra, origin = augmented(rows, index, shape.seed)
+    else:
+        # Of obfuscated copies the first round's; answers about rows go to the rows.
+        more = (lessons.row < 0) | (lessons.kind == 1)
+        extra, origin = [text for text, take in zip(lessons.text, more) if take], lessons.row[more]
+        soft, said = np.zeros((len(index) + len(extra), len(LABELS)), np.float32), np.zeros(len(index) + len(extra), bool)
+        plain = (lessons.row >= 0) & (lessons.kind == 0)
+        place = np.searchsorted(index, lessons.row[plain])
+        soft[place], said[place] = lessons.soft[plain], True
+        soft[len(index) :], said[len(index) :] = lessons.soft[more], True
+    texts += extra
     index = np.concatenate([index, origin])
+    alone = index < 0
     target, weight, source = rows.target[index], row_weights(rows)[index], rows.source[index].astype("U40")
     weight[np.isin(source, (AUTHORED, OWN))] *= shape.authored_weight
-    if lessons is not None:
-        place = {int(row): i for i, row in enumerate(index[: len(index) - len(origin)])}
-        at = np.array([place[row] for row in lessons.row[lessons.row >= 0]])
-        soft, alone = lessons.soft[lessons.row >= 0], lessons.row < 0
-        total = weight[at] + shape.taught_weight
-        target[at] = (weight[at] * target[at] + shape.taught_weight * soft) / total
-        weight[at] = total
-        texts += [text for text, is_alone in zip(lessons.text, alone) if is_alone]
-        target = np.concatenate([target, lessons.soft[alone]]).astype(np.float32)
-        weight = np.concatenate([weight, np.full((alone.sum(), len(LABELS)), shape.recombined_weight)]).astype(np.float32)
-        source = np.concatenate([source, np.full(alone.sum(), RECOMBINED)])
+    weight[alone], source[alone] = 0.0, RECOMBINED
+    if soft is not None:
+        own = alone | np.isin(source, (AUTHORED, OWN)) | np.char.startswith(source, PREFIX)
+        more = np.where(said, np.where(own, shape.taught_weight, shape.taught_public), 0.0)[:, None]
+        total = weight + more
+        target = ((weight * target + more * soft) / np.maximum(total, 1e-9)).astype(np.float32)
+        weight = total.astype(np.float32)
     return Training(Packed(*encode(tokenizer, texts)), target, weight, source)
 
 

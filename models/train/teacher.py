@@ -1,34 +1,39 @@
-"""What `deep` thinks of training texts and of texts made of them, for `screen` to learn from."""
+"""What the teachers think of training texts and of texts made of them, for `screen` to learn from."""
 
 import random
 from dataclasses import dataclass
 
 import numpy as np
 
+from . import store
 from .augment import recombined
 from .bundle import Model, sha256
 from .data import AUTHORED, TRAIN, Rows
 from .functional import PREFIX
+from .metrics import sigmoid
 from .normalize import normalize_all
 
-# The source name of texts that nobody labelled: they are made of training texts, and only `deep` speaks about them.
+# The source name of texts that nobody labelled: they are made of training texts, and only the teachers speak about them.
 RECOMBINED = "recombined"
 # How often an authored and a functional text is cut, spliced with an authored one, and given other words.
-TIMES = {AUTHORED: (6, 12, 10), PREFIX: (0.7, 1.2, 1.0)}
-# How many rows of a public set are asked about, and how much of each: long texts are costly.
-MOST, LETTERS = 1000, 160
+TIMES = {AUTHORED: (3, 6, 5), PREFIX: (0.5, 0.8, 0.7)}
+# What the finished `deep` is asked about beside, for `screen` alone: more such texts, and how many of them.
+MORE = {AUTHORED: (3.5, 7, 5), PREFIX: (0.2, 0.4, 0.2)}
+ASKED = 45056
 
 
 @dataclass
 class Lessons:
-    """Texts with what `deep` makes of them; `row` is the training row that a text is, or -1."""
+    """Texts with what the teachers make of them; `row` is the training row that a text is or was made from, or -1; `kind`
+    is 0 for rows as they stand and recombined texts, else the round of an obfuscated copy."""
 
     text: list
     row: np.ndarray
+    kind: np.ndarray
     soft: np.ndarray
 
 
-def made(rows: Rows, seed: int = 11) -> list:
+def made(rows: Rows, seed: int = 11, often: dict = TIMES) -> list:
     """Recombined training texts, each once and none that is held out."""
     rng, out = random.Random(seed), []
     train = rows.split == TRAIN
@@ -37,7 +42,7 @@ def made(rows: Rows, seed: int = 11) -> list:
         of = lambda at: [rows.raw[i] for i in np.flatnonzero(train & (rows.lang == lang) & at)]
         own = of(rows.source == AUTHORED)
         if own:
-            out += recombined(own, own, rng, TIMES[AUTHORED]) + recombined(of(functional), own, rng, TIMES[PREFIX])
+            out += recombined(own, own, rng, often[AUTHORED]) + recombined(of(functional), own, rng, often[PREFIX])
     seen = {rows.text[i].casefold() for i in np.flatnonzero(~train)} | {""}
     unique = {}
     for text in normalize_all(out):
@@ -48,32 +53,36 @@ def made(rows: Rows, seed: int = 11) -> list:
     return out
 
 
-def asked(rows: Rows, languages) -> np.ndarray:
-    """Training rows to ask about, in the languages that `deep` was tuned on: all of our own, some of each public set."""
-    rng, parts = np.random.default_rng(9), []
-    able = (rows.split == TRAIN) & np.isin(rows.lang, languages)
-    for name in np.unique(rows.source[able]):
-        at = rng.permutation(np.flatnonzero(able & (rows.source == name)))
-        parts.append(at if name == AUTHORED or name.startswith(PREFIX) else at[:MOST])
-    return np.concatenate(parts)
+def lessons(rows: Rows, work, log, deep=None, threads: int = 1) -> Lessons | None:
+    """What the work folder of `deep` holds of its teachers' answers, and what `deep` itself says of more texts; nothing if it
+    was trained without teachers."""
+    if not (work / "soft.bin").exists():
+        return None
+    about, notes = store.load(work / "texts.bin")
+    soft = store.load(work / "soft.bin")[0]["soft"].astype(np.float32) / 12
+    taught = about["kind"] < 100
+    texts = [text for text, use in zip(notes["texts"], taught) if use]
+    origin, kind, soft = about["origin"][taught], about["kind"][taught], sigmoid(soft[taught])
+    if deep:
+        have = {text.casefold() for text in texts}
+        more = [text for text in made(rows, 12, MORE) if text.casefold() not in have][:ASKED]
+        texts, soft = texts + more, np.concatenate([soft, ask(more, deep, work, threads, log)])
+        origin = np.concatenate([origin, np.full(len(more), -1)])
+        kind = np.concatenate([kind, np.zeros(len(more), kind.dtype)])
+    log(f"{len(texts)} texts with answers")
+    return Lessons(texts, origin, kind, soft)
 
 
-def lessons(rows: Rows, folder, work, log, threads: int = 1) -> Lessons:
-    """Asks, in parts that are kept in the work folder: a second call goes on where the first was cut off."""
-    from .deep import Plan
-
-    index = asked(rows, Plan.languages)
-    extra = made(rows)
-    text = [rows.text[i] if rows.source[i] == AUTHORED or rows.source[i].startswith(PREFIX) else rows.text[i][:LETTERS]
-            for i in index] + extra
-    store = work / f"taught-{sha256(folder / 'model.onnx')[:12]}-{len(text)}"
-    store.mkdir(parents=True, exist_ok=True)
+def ask(texts: list, folder, work, threads: int, log) -> np.ndarray:
+    """A model's scores of texts, in parts that are kept: a second call goes on where the first was cut off."""
+    store_at = work / f"asked-{sha256(folder / 'model.onnx')[:12]}"
+    store_at.mkdir(parents=True, exist_ok=True)
     model, parts = None, []
-    for begin in range(0, len(text), 4096):
-        path = store / f"{begin}.npy"
+    for begin in range(0, len(texts), 4096):
+        path = store_at / f"{begin}.npy"
         if not path.exists():
             model = model or Model(folder, threads)
-            np.save(path, model.scores(text[begin : begin + 4096]).astype(np.float32))
-            log(f"deep was asked about {min(begin + 4096, len(text))} of {len(text)} texts")
+            np.save(path, model.scores(texts[begin : begin + 4096]).astype(np.float32))
+            log(f"deep was asked about {min(begin + 4096, len(texts))} of {len(texts)} texts")
         parts.append(np.load(path))
-    return Lessons(text, np.concatenate([index, np.full(len(extra), -1)]), np.concatenate(parts))
+    return np.concatenate(parts)
