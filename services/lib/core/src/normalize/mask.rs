@@ -135,6 +135,9 @@ fn end_of_link(rest: &str) -> usize {
 }
 
 fn email(rest: &str) -> Option<usize> {
+    if rest.strip_prefix(EMAIL).is_some_and(ends_email) {
+        return Some(EMAIL.len());
+    }
     let is_local = |b: &u8| b.is_ascii_alphanumeric() || b"._%+-".contains(b);
     let local = rest
         .bytes()
@@ -146,6 +149,12 @@ fn email(rest: &str) -> Option<usize> {
     let end = &after[host.len()..];
     (host.contains('.') && end.chars().next().is_none_or(|c| !is_word(c)))
         .then_some(local + 1 + host.len())
+}
+
+/// Whether the placeholder that stands before `after` is not the start of a longer address.
+fn ends_email(after: &str) -> bool {
+    let beyond = after.trim_start_matches(['.', '-']);
+    !after.starts_with(is_word) && !beyond.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 fn bare_link(rest: &str) -> Option<usize> {

@@ -86,6 +86,9 @@ fn links_addresses_and_handles_become_placeholders() {
         ("meet @ 5", "meet @ 5"),
         ("www. http:// www.?", "www. http:// www.?"),
         ("www._", "http://url"),
+        ("ww@.w@u.me", "user@email@u.me"),
+        ("user@email@u.me", "user@email@u.me"),
+        ("user@email.co", "user@email"),
     ] {
         assert_eq!(scored(text), normal, "{text}");
     }

@@ -269,13 +269,18 @@ impl Sink {
     }
 
     /// Waits for the report of the record for which a call failed: the client fails the call first,
-    /// and hands the report over a moment later.
+    /// and hands the report over a moment later, to whoever serves its events.
     pub(crate) fn await_report(&self) {
-        if let Some(worker) = &self.worker
-            && self.stage != Stage::Starting
+        let Some(Worker { client, .. }) = &self.worker else {
+            return;
+        };
+        let until = Instant::now() + DRAIN_BEFORE_ABORT;
+        while self.stage != Stage::Starting
             && !self.has_failed()
+            && client.in_flight_count() > 0
+            && Instant::now() < until
         {
-            drain(&worker.client, Some(Instant::now() + DRAIN_BEFORE_ABORT));
+            client.poll(Duration::from_millis(2));
         }
     }
 
