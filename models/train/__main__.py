@@ -64,7 +64,8 @@ def finish(folder: Path, name: str, rows: data.Rows, cascade=None, specials=None
     write(["en"], ones, ones * 0, ones * 0.5)
     index = held_out(rows, most)
     raw = logits_of(folder, rows, index)
-    scale, bias, thresholds = evaluate.calibrate(rows, rows.split[index], raw, index)
+    scale, bias, thresholds = evaluate.calibrate(rows, rows.split[index], raw, index,
+                                                  evaluate.SCREEN_SHARES if name == "screen" else evaluate.SHARES)
     p = metrics.sigmoid(raw * scale + bias)
     text, figures = evaluate.report(rows, index, p, thresholds)
     shown = [code for code, score in figures["languages"].items() if score >= SHOWN]

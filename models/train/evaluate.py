@@ -10,21 +10,23 @@ from .metrics import auc, expected_threshold, headline, markdown, platt, sigmoid
 # What calibrates a label beside authored validation rows, and how heavily against them: authored rows hold no hate,
 # so public sets and the functional texts carry that label.
 SHARES = {"hate": {"authored": 0.3, "public": 1.0, "functional": 1.0}}
+# `screen` tells hate so much worse that authored rows must say more for its scores of a brand's messages to hold.
+SCREEN_SHARES = {"hate": {"authored": 2.0, "public": 1.0, "functional": 1.0}}
 
 
 def kind_of(source: np.ndarray) -> np.ndarray:
     return np.array(["functional" if s.startswith(PREFIX) else "authored" if s in (AUTHORED, OWN) else "public" for s in source])
 
 
-def calibrate(rows: Rows, split: np.ndarray, logits: np.ndarray, index: np.ndarray, slot: int = VALIDATION):
+def calibrate(rows: Rows, split: np.ndarray, logits: np.ndarray, index: np.ndarray, shares: dict = SHARES):
     """Platt scale and bias, and the threshold, for each label, from validation rows."""
     known, target, kind = hard_known(rows)[index], rows.target[index], kind_of(rows.source[index])
     scale, bias, thresholds = [], [], []
     for i, label in enumerate(LABELS):
         weight = np.zeros(len(index))
-        for name, share in SHARES.get(label, {"authored": 1.0}).items():
-            at = (split == slot) & known[:, i] & (kind == name)
-            weight[at] = 1.0 if label not in SHARES else share * 1000 / max(1, at.sum())
+        for name, share in shares.get(label, {"authored": 1.0}).items():
+            at = (split == VALIDATION) & known[:, i] & (kind == name)
+            weight[at] = 1.0 if label not in shares else share * 1000 / max(1, at.sum())
         use = weight > 0
         a, b = platt(logits[use, i], target[use, i], weight[use])
         p = sigmoid(a * logits[use, i] + b)

@@ -55,6 +55,8 @@ def best_threshold(target, p, weight=1.0) -> float:
 def expected_threshold(p, weight=None) -> float:
     """The threshold with the highest F1 if the probabilities are right: half of that F1. It needs no labels, and so follows no
     noise in them; the best threshold on a thousand rows was worse on others."""
+    if not len(p):
+        return 0.5
     order = np.argsort(-p)
     w = (np.ones_like(p) if weight is None else weight)[order]
     hit = np.cumsum(w * p[order])
