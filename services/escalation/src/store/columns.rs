@@ -37,9 +37,21 @@ pub(crate) struct Row {
     pub(crate) num: i64,
     pub(crate) case: Case,
     pub(crate) alarm: i64,
+    /// What the columns of [`MOVING`] hold in the database, if that is known.
+    stored: Option<Vec<Bind>>,
 }
 
 impl Row {
+    /// Of a case that is not stored yet.
+    pub(crate) fn new(num: i64, case: Case) -> Self {
+        Self {
+            num,
+            case,
+            alarm: 0,
+            stored: None,
+        }
+    }
+
     /// From the columns of [`SELECT`].
     pub(crate) fn read(row: &AnyRow) -> Result<Self, StoreError> {
         let body: &[u8] = get(row, 1)?;
@@ -47,7 +59,59 @@ impl Row {
             num: get(row, 0)?,
             case: decode(body)?,
             alarm: get(row, 2)?,
+            stored: None,
         })
+    }
+
+    /// As [`read`](Self::read); keeps in mind what is stored, so that only what changes is written.
+    pub(crate) fn to_change(row: &AnyRow) -> Result<Self, StoreError> {
+        let mut row = Self::read(row)?;
+        row.stored = Some(moving(&row.case, row.alarm));
+        Ok(row)
+    }
+
+    /// Forgets what is stored: a later change writes every column.
+    pub(crate) fn forget_stored(&mut self) {
+        self.stored = None;
+    }
+}
+
+/// Which columns of a case change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Change {
+    /// One bit for each of [`MOVING`].
+    moving: u16,
+    /// What is known of its message as well.
+    message: bool,
+}
+
+impl Change {
+    /// What is to be written of a case; `message` says whether its message changed.
+    pub(crate) fn of(row: &Row, message: bool) -> Self {
+        let moving = match &row.stored {
+            None => (1 << MOVING.len()) - 1,
+            Some(stored) => {
+                let now = moving(&row.case, row.alarm);
+                let pairs = stored.iter().zip(&now).enumerate();
+                pairs.fold(0, |bits, (at, (one, other))| {
+                    bits | (u16::from(one != other) << at)
+                })
+            }
+        };
+        Self { moving, message }
+    }
+
+    /// Whether there is nothing to be written.
+    pub(crate) fn is_none(&self) -> bool {
+        self.moving == 0 && !self.message
+    }
+
+    /// This and another change of the same case.
+    pub(crate) fn with(self, other: &Self) -> Self {
+        Self {
+            moving: self.moving | other.moving,
+            message: self.message || other.message,
+        }
     }
 }
 
@@ -163,24 +227,32 @@ pub(crate) fn insert(rows: &[Row]) -> Sql {
     sql
 }
 
-/// Changes a case; with `message`, what is known of its message as well.
-pub(crate) fn update(row: &Row, message: bool) -> Sql {
+/// Changes cases: of each the same columns. A case may be there more than once.
+pub(crate) fn update<'a>(rows: impl Iterator<Item = &'a Row>, change: Change) -> Sql {
+    let is_moving = |at: &usize| (change.moving >> at) & 1 == 1;
     let mut sql = Sql::new("UPDATE cases SET ");
-    let mut columns: Vec<(&str, Bind)> = MOVING
-        .into_iter()
-        .zip(moving(&row.case, row.alarm))
-        .collect();
-    if message {
-        // Number and name never change.
-        let fixed = FIXED.split(',').zip(fixed(row.num, &row.case)).skip(2);
-        columns.extend(fixed);
+    let names = MOVING.iter().enumerate();
+    let names = names.filter(|(at, _)| is_moving(at)).map(|(_, name)| *name);
+    // Number and name never change.
+    let fixed_names = FIXED.split(',').skip(2).filter(|_| change.message);
+    for (at, name) in names.chain(fixed_names).enumerate() {
+        let comma = if at > 0 { "," } else { "" };
+        sql.text(&format!("{comma}{name}=v.column{}", at + 2));
     }
-    for (at, (column, value)) in columns.into_iter().enumerate() {
-        sql.text(if at > 0 { "," } else { "" })
-            .text(column)
-            .text("=")
-            .bind(value);
-    }
-    sql.text(" WHERE num=").bind(row.num);
+    sql.text(" FROM (VALUES ");
+    sql.rows(rows.map(|row| {
+        let mut values = vec![row.num.into()];
+        let moving = moving(&row.case, row.alarm).into_iter().enumerate();
+        values.extend(
+            moving
+                .filter(|(at, _)| is_moving(at))
+                .map(|(_, value)| value),
+        );
+        if change.message {
+            values.extend(fixed(row.num, &row.case).into_iter().skip(2));
+        }
+        values
+    }));
+    sql.text(") AS v WHERE cases.num=v.column1");
     sql
 }

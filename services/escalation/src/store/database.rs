@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -32,6 +32,15 @@ const MIGRATIONS: [(i64, &str, &str); 1] =
 /// How long a statement may wait for a connection, or for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// From how many pages on SQLite's log is to go back to its beginning.
+const LOG_PAGES: i64 = 8_192;
+
+/// How many pages the writer may be asked to bring over.
+const LAST_PAGES: i64 = 1_024;
+
+/// How often a checkpoint follows another one, until so few are left.
+const CHECKPOINT_TRIES: usize = 4;
+
 /// What a pool's connections are for.
 #[derive(Clone, Copy, PartialEq)]
 enum Use {
@@ -48,6 +57,8 @@ pub(crate) struct Database {
     pub(crate) readers: AnyPool,
     /// How many pages SQLite's file may have; 0: as many as the disk holds. For tests.
     pages: Arc<AtomicU32>,
+    /// Whether the writer is to finish a checkpoint.
+    finish: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -95,6 +106,7 @@ impl Database {
             writer,
             readers: pool(dialect, &url, readers.max(1), Use::Reading, &pages).await?,
             pages,
+            finish: Arc::default(),
         })
     }
 }
@@ -110,14 +122,39 @@ impl Database {
     }
 
     /// Brings what was committed from SQLite's log into its file, beside the writer: whoever waits
-    /// for a commit does not wait for this. The log goes back to its beginning when nothing is left
-    /// in it; where writing never pauses, the writer sees to it at `wal_autocheckpoint` pages.
+    /// for a commit does not wait for this. The log can go back to its beginning only when nothing
+    /// is left in it; where writing never pauses, the writer is asked to bring over the last few
+    /// pages itself, see [`finish_checkpoint`](Self::finish_checkpoint).
     pub(crate) async fn checkpoint(&self) {
-        if self.dialect == Dialect::Sqlite {
-            let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.readers);
-            if let Err(error) = done.await.map_err(StoreError::from) {
-                tracing::debug!(%error, "the log stays as it is for now");
+        if self.dialect == Dialect::Postgres {
+            return;
+        }
+        for _ in 0..CHECKPOINT_TRIES {
+            match passive_checkpoint(&self.readers).await {
+                Ok(Log { pages, left }) => {
+                    if pages < LOG_PAGES {
+                        return;
+                    }
+                    if left <= LAST_PAGES {
+                        self.finish.store(true, Ordering::Release);
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the log stays as it is for now");
+                    return;
+                }
             }
+        }
+    }
+
+    /// Brings the last pages of SQLite's log into its file, if there are few: the writer is the one
+    /// that can, since nothing is added meanwhile.
+    pub(crate) async fn finish_checkpoint(&self) {
+        if self.finish.swap(false, Ordering::Acquire)
+            && let Err(error) = passive_checkpoint(&self.writer).await
+        {
+            tracing::debug!(%error, "the log stays as it is for now");
         }
     }
 
@@ -141,6 +178,24 @@ impl Database {
         tx.commit().await?;
         Ok(id)
     }
+}
+
+/// SQLite's log after a checkpoint, in pages.
+struct Log {
+    pages: i64,
+    /// What is not in the file yet.
+    left: i64,
+}
+
+async fn passive_checkpoint(pool: &AnyPool) -> Result<Log, StoreError> {
+    let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
+        .fetch_one(pool)
+        .await?;
+    let (pages, done): (i64, i64) = (get(&row, 1)?, get(&row, 2)?);
+    Ok(Log {
+        pages,
+        left: pages - done,
+    })
 }
 
 async fn pool(

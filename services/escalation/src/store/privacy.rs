@@ -7,11 +7,13 @@ use sqlx::AnyPool;
 use tidegate_proto::escalation::v1::{Case, ErasureReceipt, Remains, Resolution, Subject};
 
 use super::{
+    Store,
     columns::{self, Row, decode},
     database::{Database, Dialect},
     sql::{Sql, get},
     sweep::empty_payloads,
     unit::{Entry, Request, Unit},
+    viewed,
     writer::Job,
 };
 use crate::{
@@ -21,6 +23,50 @@ use crate::{
     life,
     times::timestamp,
 };
+
+impl Store {
+    /// Cases that hold something about a person, by name, after a name; that they were read is an
+    /// audit entry.
+    ///
+    /// # Errors
+    /// A refusal, or that the store can't be reached.
+    pub async fn export_subject(
+        &self,
+        caller: &Caller,
+        subject: &Subject,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Case>, StoreError> {
+        check(subject)?;
+        let readers = &self.database.readers;
+        let cases = export(readers, subject, after, limit).await?;
+        let names = cases.iter().map(|case| case.name.clone()).collect();
+        if let Some(viewed) = viewed(caller, names) {
+            self.writer.run(viewed).await?;
+        }
+        Ok(cases)
+    }
+
+    /// Erases a person's texts and names from every table.
+    ///
+    /// # Errors
+    /// A refusal, or that the store can't be reached.
+    pub async fn erase_subject(
+        &self,
+        caller: &Caller,
+        subject: &Subject,
+        request_id: &str,
+    ) -> Result<ErasureReceipt, StoreError> {
+        let job = Erase {
+            caller: caller.clone(),
+            subject: subject.clone(),
+            request_id: request_id.to_owned(),
+        };
+        let receipt = self.writer.run(job).await?;
+        scrub(&self.database).await?;
+        Ok(receipt)
+    }
+}
 
 /// The resource that stands for a person in the audit trail.
 pub(crate) fn resource(subject: &Subject) -> String {

@@ -151,6 +151,49 @@ impl Sql {
         self
     }
 
+    /// Appends walks along an index, each in the same order, as one list in this order: `keys` of
+    /// each walk, `places` of the list's columns. Each is walked only as far as the list goes: in
+    /// SQLite, if a walk says nothing of its order; in PostgreSQL, if it does.
+    pub(crate) fn merge(
+        &mut self,
+        dialect: Dialect,
+        walks: &[Self],
+        (keys, places): (&str, &str),
+        limit: usize,
+    ) -> &mut Self {
+        if let [one] = walks {
+            return self
+                .append(one)
+                .text(&format!(" ORDER BY {keys} LIMIT {limit}"));
+        }
+        for (at, walk) in walks.iter().enumerate() {
+            self.text(if at > 0 { " UNION ALL " } else { "" });
+            match dialect {
+                Dialect::Sqlite => self.append(walk),
+                Dialect::Postgres => self
+                    .text("SELECT * FROM (")
+                    .append(walk)
+                    .text(&format!(" ORDER BY {keys} LIMIT {limit}) AS w{at}")),
+            };
+        }
+        self.text(&format!(" ORDER BY {places} LIMIT {limit}"))
+    }
+
+    /// Appends another statement's text with its values.
+    fn append(&mut self, other: &Self) -> &mut Self {
+        // Its places are numbered anew.
+        let mut binds = other.binds.iter();
+        for (at, part) in other.unnamed.split('?').enumerate() {
+            if at > 0 {
+                self.binds.extend(binds.next().cloned());
+                self.unnamed.push('?');
+                write!(self.text, "${}", self.binds.len()).expect("a string takes any text");
+            }
+            self.text(part);
+        }
+        self
+    }
+
     /// Ready to be run on either database.
     pub(crate) fn query(&self) -> Query<'_, Any, AnyArguments<'_>> {
         self.with(&self.text)

@@ -3,7 +3,7 @@
 use tidegate_proto::escalation::v1::CaseState;
 
 use super::{
-    Swept,
+    Store, Swept,
     columns::{self, Row},
     sql::{Sql, get},
     unit::{Entry, Unit},
@@ -19,6 +19,17 @@ use crate::{
 
 /// How many cases one sweep looks at for each thing that it does.
 const LIMIT: i64 = 500;
+
+impl Store {
+    /// Returns cases whose lease or hold ended, warns of deadlines, moves what missed them, and
+    /// removes what is old. To be called every second; does a bounded amount each time.
+    ///
+    /// # Errors
+    /// That the store can't be reached.
+    pub async fn sweep(&self) -> Result<Swept, StoreError> {
+        self.writer.run(Sweep).await
+    }
+}
 
 /// One sweep.
 pub(crate) struct Sweep;
@@ -46,7 +57,7 @@ async fn due(unit: &mut Unit, column: &str) -> Result<Vec<Row>, StoreError> {
         .bind(unit.now)
         .text(&format!(" ORDER BY {column} LIMIT "))
         .bind(LIMIT);
-    unit.rows(&sql).await?.iter().map(Row::read).collect()
+    unit.rows(&sql).await?.iter().map(Row::to_change).collect()
 }
 
 async fn wake(unit: &mut Unit, mut row: Row, swept: &mut Swept) -> Result<(), StoreError> {

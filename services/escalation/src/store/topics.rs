@@ -4,7 +4,7 @@ use sqlx::AnyPool;
 use tidegate_proto::escalation::v1::Resolution;
 
 use super::{
-    Unreadable,
+    Store, Unreadable,
     columns::decode,
     sql::{Bind, Sql, get},
     unit::Unit,
@@ -12,7 +12,54 @@ use super::{
 };
 use crate::error::StoreError;
 
-pub(super) async fn offsets(pool: &AnyPool, topic: &str) -> Result<Vec<(i32, i64)>, StoreError> {
+impl Store {
+    /// Records that could not be read, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// That the store can't be reached.
+    pub async fn unreadable(&self, limit: usize) -> Result<Vec<Unreadable>, StoreError> {
+        unreadable(&self.database.readers, limit).await
+    }
+
+    /// Where reading a topic goes on: partition and next offset.
+    ///
+    /// # Errors
+    /// That the store can't be reached.
+    pub async fn offsets(&self, topic: &str) -> Result<Vec<(i32, i64)>, StoreError> {
+        offsets(&self.database.readers, topic).await
+    }
+
+    /// Resolutions to publish, with their numbers, after a number.
+    ///
+    /// # Errors
+    /// That the store can't be reached.
+    pub async fn outbox(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Resolution)>, StoreError> {
+        outbox(&self.database.readers, after, limit).await
+    }
+
+    /// Forgets resolutions up to a number: they are published.
+    ///
+    /// # Errors
+    /// That the store can't be reached.
+    pub async fn outbox_published(&self, up_to: i64) -> Result<(), StoreError> {
+        self.writer.run(Published { up_to }).await
+    }
+
+    /// Whether `owner` may publish for the next `ms` milliseconds: one at a time may.
+    ///
+    /// # Errors
+    /// That the store can't be reached.
+    pub async fn outbox_lease(&self, owner: &str, ms: i64) -> Result<bool, StoreError> {
+        let owner = owner.to_owned();
+        self.writer.run(OutboxLease { owner, ms }).await
+    }
+}
+
+async fn offsets(pool: &AnyPool, topic: &str) -> Result<Vec<(i32, i64)>, StoreError> {
     let mut sql = Sql::new("SELECT part, next FROM offsets WHERE topic=");
     sql.bind(topic).text(" ORDER BY part");
     let rows = sql.query().fetch_all(pool).await?;
@@ -24,7 +71,7 @@ pub(super) async fn offsets(pool: &AnyPool, topic: &str) -> Result<Vec<(i32, i64
         .collect()
 }
 
-pub(super) async fn outbox(
+async fn outbox(
     pool: &AnyPool,
     after: i64,
     limit: usize,
@@ -39,10 +86,7 @@ pub(super) async fn outbox(
         .collect()
 }
 
-pub(super) async fn unreadable(
-    pool: &AnyPool,
-    limit: usize,
-) -> Result<Vec<Unreadable>, StoreError> {
+async fn unreadable(pool: &AnyPool, limit: usize) -> Result<Vec<Unreadable>, StoreError> {
     let mut sql = Sql::new(
         "SELECT topic, part, place, reason, value FROM unreadable ORDER BY time DESC, place DESC \
          LIMIT ",
@@ -62,8 +106,8 @@ pub(super) async fn unreadable(
 }
 
 /// Resolutions up to a number are published.
-pub(crate) struct Published {
-    pub(crate) up_to: i64,
+struct Published {
+    up_to: i64,
 }
 
 impl Job for Published {
@@ -78,9 +122,9 @@ impl Job for Published {
 }
 
 /// The wish to be the one that publishes.
-pub(crate) struct OutboxLease {
-    pub(crate) owner: String,
-    pub(crate) ms: i64,
+struct OutboxLease {
+    owner: String,
+    ms: i64,
 }
 
 impl Job for OutboxLease {

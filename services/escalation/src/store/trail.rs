@@ -4,6 +4,7 @@ use sqlx::{AnyPool, any::AnyRow};
 use tidegate_proto::escalation::v1::{AuditEntry, VerifyAuditResponse};
 
 use super::{
+    Store,
     database::{Database, Dialect},
     page::{Page, PageToken},
     sql::{Sql, get},
@@ -19,6 +20,42 @@ const SELECT: &str = "SELECT sequence, time, actor, action, resource, payload_ha
     salt FROM audit WHERE ";
 /// How many entries a check reads at once.
 const CHUNK: i64 = 1_000;
+
+impl Store {
+    /// One page of what the caller may see of the audit trail, the newest first.
+    ///
+    /// # Errors
+    /// A refusal, or that the store can't be reached.
+    pub async fn audit_list(
+        &self,
+        caller: &Caller,
+        filter: &Filter,
+        page: Page,
+    ) -> Result<(Vec<AuditEntry>, Option<PageToken>), StoreError> {
+        entries(&self.database.readers, caller, filter, &page).await
+    }
+
+    /// At most `limit` audit entries that the caller may see, from a number on, the oldest first.
+    ///
+    /// # Errors
+    /// That the store can't be reached.
+    pub async fn audit_export(
+        &self,
+        caller: &Caller,
+        from: i64,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        export(&self.database.readers, caller, from, limit).await
+    }
+
+    /// Recomputes the chain. `known_hash`: one noted earlier that must be in it; empty: none.
+    ///
+    /// # Errors
+    /// That the store can't be reached.
+    pub async fn audit_verify(&self, known_hash: &[u8]) -> Result<VerifyAuditResponse, StoreError> {
+        verify(&self.database, known_hash).await
+    }
+}
 
 fn read(row: &AnyRow) -> Result<Stored, StoreError> {
     Ok(Stored {
@@ -53,7 +90,7 @@ fn seen(caller: &Caller, sql: &mut Sql) {
     };
 }
 
-pub(super) async fn page(
+async fn entries(
     pool: &AnyPool,
     caller: &Caller,
     filter: &Filter,
@@ -84,7 +121,7 @@ pub(super) async fn page(
     Ok((entries, next))
 }
 
-pub(super) async fn export(
+async fn export(
     pool: &AnyPool,
     caller: &Caller,
     from: i64,
@@ -100,10 +137,7 @@ pub(super) async fn export(
     rows.iter().map(|row| Ok(read(row)?.entry())).collect()
 }
 
-pub(super) async fn verify(
-    database: &Database,
-    known_hash: &[u8],
-) -> Result<VerifyAuditResponse, StoreError> {
+async fn verify(database: &Database, known_hash: &[u8]) -> Result<VerifyAuditResponse, StoreError> {
     // One view of everything: an erasure meanwhile must not look like a forgery.
     let begin = match database.dialect {
         Dialect::Sqlite => "BEGIN",

@@ -1,9 +1,10 @@
 //! What callers do with cases: acts, the next case, reports, and the trace that a look leaves.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use sqlx::any::AnyRow;
-use tidegate_proto::escalation::v1::{Agent, Case, CaseState, CreateCaseRequest};
+use tidegate_proto::escalation::v1::{Agent, Case, CreateCaseRequest};
 
 use super::{
     columns::{self, Row, decode},
@@ -208,12 +209,7 @@ async fn act(unit: &mut Unit, mut row: Row, act: &Act, caller: &Caller) -> Resul
         }
     }
     if effects.skip {
-        let mut sql = Sql::new("INSERT INTO skips (num,agent) VALUES (");
-        sql.bind(row.num)
-            .text(",")
-            .bind(&caller.agent)
-            .text(") ON CONFLICT DO NOTHING");
-        unit.write(&sql).await?;
+        unit.skip(row.num, &caller.agent).await?;
     }
     unit.put(&mut row, false).await?;
     Ok(row)
@@ -230,7 +226,10 @@ impl Job for ClaimNext {
     type Answer = Option<Case>;
 
     fn wants(&self) -> Wants<'_> {
-        Wants::of(&self.caller, &self.request_id, None)
+        Wants {
+            next_of: Some(self.asked()),
+            ..Wants::of(&self.caller, &self.request_id, None)
+        }
     }
 
     async fn run(&self, unit: &mut Unit) -> Result<Option<Case>, StoreError> {
@@ -251,29 +250,27 @@ impl Job for ClaimNext {
         if queues.is_empty() {
             return Ok(None);
         }
-        // For each queue and each state of waiting, the first row of an index.
-        let mut sql = Sql::default();
-        for queue in &queues {
-            for state in [CaseState::Open, CaseState::SecondReview] {
-                self.first(queue, state, &mut sql);
-            }
-        }
-        let rows = unit.rows(&sql).await?;
-        let place = |row: &&AnyRow| -> (i64, i64) {
-            // Both are there: the statement asked for them.
-            (get(row, 3).unwrap_or(i64::MAX), get(row, 0).unwrap_or(0))
-        };
-        let Some(first) = rows.iter().min_by_key(place) else {
+        let next = unit.next_waiting(&self.caller, self.asked(), &queues);
+        let Some(row) = next.await? else {
             return Ok(None);
         };
-        let row = act(unit, Row::read(first)?, &Act::Claim, &self.caller).await?;
+        let row = act(unit, row, &Act::Claim, &self.caller).await?;
         unit.keep_reply(&request, &row.case, row.num);
         Ok(Some(row.case))
     }
 }
 
 impl ClaimNext {
-    async fn queues(&self, unit: &mut Unit) -> Result<Vec<String>, StoreError> {
+    /// The queues that it names, or those that the caller may work; none: every queue.
+    fn asked(&self) -> &[String] {
+        match &self.caller.queues {
+            _ if !self.queues.is_empty() => &self.queues,
+            Granted::Some(names) => names,
+            Granted::All => &[],
+        }
+    }
+
+    async fn queues(&self, unit: &mut Unit) -> Result<Arc<[String]>, StoreError> {
         let foreign = self.queues.iter().find(|queue| !self.caller.sees(queue));
         if let Some(queue) = foreign {
             return Err(Refusal::QueueNotFound {
@@ -281,39 +278,10 @@ impl ClaimNext {
             }
             .into());
         }
-        if !self.queues.is_empty() {
-            return Ok(self.queues.clone());
+        if self.queues.is_empty() && self.caller.queues == Granted::All {
+            return unit.queue_names().await;
         }
-        match &self.caller.queues {
-            Granted::Some(names) => Ok(names.clone()),
-            Granted::All => {
-                let rows = unit.rows(&Sql::new("SELECT name FROM queues")).await?;
-                rows.iter().map(|row| Ok(get(row, 0)?)).collect()
-            }
-        }
-    }
-
-    fn first(&self, queue: &str, state: CaseState, sql: &mut Sql) {
-        let caller = &self.caller;
-        let at = sql.len();
-        sql.text(if at == 0 { "" } else { " UNION ALL " });
-        sql.text("SELECT * FROM (SELECT num, body, alarm_time, rank FROM cases WHERE queue=")
-            .bind(queue)
-            .text(" AND state=")
-            .bind(state as i64)
-            .text(" AND assigned_to IN ('',")
-            .bind(&caller.agent)
-            .text(") AND decided_by<>")
-            .bind(&caller.agent);
-        if !caller.languages.is_empty() {
-            // One that is reserved for the caller is the caller's in any language.
-            sql.text(" AND (assigned_to<>'' OR lang='' OR lang")
-                .within(caller.languages.iter())
-                .text(")");
-        }
-        sql.text(" AND NOT EXISTS (SELECT 1 FROM skips WHERE skips.num=cases.num AND skips.agent=")
-            .bind(&caller.agent)
-            .text(&format!(") ORDER BY rank, num LIMIT 1) AS at{at}"));
+        Ok(self.asked().into())
     }
 }
 
@@ -383,11 +351,7 @@ pub(crate) async fn open(unit: &mut Unit, case: Case, actor: &str) -> Result<Row
         after,
     );
     let num = unit.audit(entry);
-    let mut row = Row {
-        num,
-        case,
-        alarm: 0,
-    };
+    let mut row = Row::new(num, case);
     row.alarm = columns::alarm(&row, warn_ms);
     Ok(row)
 }

@@ -1,7 +1,13 @@
 //! The one task that writes. It takes what waits, does all of it in one transaction, commits once,
 //! and then answers everyone: a commit that costs a disk's flush serves hundreds.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,6 +21,9 @@ use crate::StoreError;
 
 /// How many commands may wait; more make their callers wait.
 const WAITING_LIMIT: usize = 4_096;
+
+/// How long jobs are added to a transaction: whoever was first must not wait for all others.
+const GROUP_WITHIN: Duration = Duration::from_millis(15);
 
 /// How often what was committed is brought from SQLite's log into its file.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
@@ -169,34 +178,48 @@ struct Task {
 impl Task {
     async fn work(self, mut waiting: mpsc::Receiver<Message>) {
         let mut messages = Vec::new();
+        let mut jobs = Vec::new();
+        let mut closing: Option<oneshot::Sender<()>> = None;
         let limit = self.settings.group.max(1);
-        while waiting.recv_many(&mut messages, limit).await > 0 {
-            let mut jobs = Vec::with_capacity(messages.len());
-            let mut closing = None;
+        loop {
+            if jobs.is_empty() {
+                if let Some(done) = closing {
+                    // Nobody waits any more if it fails.
+                    done.send(()).ok();
+                    return;
+                }
+                if waiting.recv_many(&mut messages, limit).await == 0 {
+                    return;
+                }
+            } else {
+                while jobs.len() + messages.len() < limit
+                    && let Ok(message) = waiting.try_recv()
+                {
+                    messages.push(message);
+                }
+            }
             for message in messages.drain(..) {
                 match message {
                     Message::Job(job) => jobs.push(job),
                     Message::Close(done) => closing = Some(done),
                 }
             }
-            self.serve(jobs).await;
-            if let Some(done) = closing {
-                // Nobody waits any more if it fails.
-                done.send(()).ok();
-                return;
+            if !jobs.is_empty() {
+                self.database.finish_checkpoint().await;
+                jobs = self.serve(jobs).await;
             }
         }
     }
 
-    async fn serve(&self, mut jobs: Vec<Box<dyn Waiting>>) {
-        if jobs.is_empty() {
-            return;
-        }
+    /// Does jobs, the first ones of them, and gives back the others.
+    async fn serve(&self, mut jobs: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>> {
         match self.commit(&mut jobs).await {
-            Ok(()) => {
+            Ok(done) => {
+                let left = jobs.split_off(done);
                 for job in jobs {
                     job.answer(None);
                 }
+                left
             }
             // One of them, and nothing was committed: the others must not suffer from it.
             Err(StoreError::Refused(_) | StoreError::Broken { .. }) if jobs.len() > 1 => {
@@ -206,18 +229,21 @@ impl Task {
                     let [job] = alone;
                     job.answer(broken);
                 }
+                Vec::new()
             }
             Err(error) => {
                 for job in jobs {
                     job.answer(Some(error.clone()));
                 }
+                Vec::new()
             }
         }
     }
 
-    /// Does all jobs in one transaction. Only [`StoreError::Unavailable`] leaves open whether it
-    /// was committed.
-    async fn commit(&self, jobs: &mut [Box<dyn Waiting>]) -> Result<(), StoreError> {
+    /// Does jobs in one transaction, as many as it has time for but one at least, and says how
+    /// many. Only [`StoreError::Unavailable`] leaves open whether it was committed.
+    async fn commit(&self, jobs: &mut [Box<dyn Waiting>]) -> Result<usize, StoreError> {
+        let began = Instant::now();
         let now = (self.clock)();
         let mut unit = Unit::begin(&self.database, self.settings.clone(), now).await?;
         let wants = jobs.iter().map(|job| job.wants());
@@ -225,11 +251,16 @@ impl Task {
             unit.abandon().await;
             return Err(error);
         }
+        let mut done = 0;
         for job in jobs {
+            if done > 0 && began.elapsed() >= GROUP_WITHIN {
+                break;
+            }
             if let Err(error) = job.run(&mut unit).await {
                 unit.abandon().await;
                 return Err(error);
             }
+            done += 1;
         }
         let newest = unit.commit().await?;
         self.newest.send_if_modified(|known| {
@@ -237,7 +268,7 @@ impl Task {
             *known = newest.max(*known);
             newer
         });
-        Ok(())
+        Ok(done)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Who gets which case, and for how long.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use prost_types::Duration;
 use tidegate_escalation::{
-    Act, Granted,
+    Act, Caller, Filter, Granted,
+    store::{Order, Page},
     times::{HOUR, MINUTE, millis_of},
 };
 use tidegate_proto::{
@@ -263,6 +264,135 @@ pub(crate) async fn two_processes_share_the_queue_without_double_claims(world: &
     let other = world.another().await;
     race(world, &[world.store.clone(), other.clone()]).await;
     other.close().await;
+}
+
+/// What is asked at once is answered as it would be one after the other: reservations, languages,
+/// skips and what comes back meanwhile are respected.
+pub(crate) async fn agents_at_once_get_what_they_would_get_in_turn(world: &World) {
+    const CASES: i64 = 240;
+    let languages: [&[&str]; 4] = [&[], &["de"], &["fr", "en"], &["it"]];
+    let agents: Vec<_> = (0..languages.len())
+        .map(|n| Caller {
+            languages: languages[n].iter().map(|one| (*one).to_owned()).collect(),
+            ..agent(["ana", "ben", "cem", "dan"][n])
+        })
+        .collect();
+    world
+        .arrive((0..CASES).map(|n| {
+            let place = n * 37 % CASES;
+            let mut case = due_in(arriving(&n.to_string()), place * MINUTE + HOUR);
+            // What the last agent reads comes after more than is read for all at once.
+            let lang = match place {
+                0..200 => ["en", "de", "fr", ""][(n * 7 % 11) as usize % 4],
+                _ => "it",
+            };
+            case.event.as_mut().unwrap().lang = Some(lang.to_owned());
+            case
+        }))
+        .await;
+    let all = async || {
+        let order = Order::parse("rank").unwrap();
+        let page = Page::new(CASES as i32, "").unwrap();
+        let filter = Filter::cases("state = OPEN OR state = CLAIMED").unwrap();
+        let (system, store) = (Caller::system(), &world.store);
+        store.list(&system, &filter, order, page).await.unwrap().0
+    };
+    let order: Vec<String> = all().await.into_iter().map(|case| case.name).collect();
+    let mut known: HashMap<String, Known> = HashMap::new();
+    for (n, case) in all().await.into_iter().enumerate() {
+        let mut skipped_by = HashSet::new();
+        let mut held_by = String::new();
+        match n % 6 {
+            // Taken before, and not wanted again.
+            1 => {
+                world.claim(&agents[0], &case).await;
+                world.act(&agents[0], &case, release(true)).await.unwrap();
+                skipped_by.insert(agents[0].agent.clone());
+            }
+            // Worked now; given back below.
+            3 => {
+                world.claim(&agents[0], &case).await;
+                held_by.clone_from(&agents[0].agent);
+            }
+            4 => {
+                let assign = Act::Assign {
+                    agent: agents[1].agent.clone(),
+                    queue: String::new(),
+                    reason: String::new(),
+                };
+                world.act(&admin(), &case, assign).await.unwrap();
+            }
+            _ => {}
+        }
+        let lang = case.event.as_ref().and_then(|event| event.lang.clone());
+        let one = Known {
+            reserved: n % 6 == 4,
+            held_by,
+            skipped_by,
+            lang: lang.unwrap(),
+        };
+        known.insert(case.name, one);
+    }
+    let held = || order.iter().skip(3).step_by(6);
+    // Handed in at once, in this order.
+    let mut back = held();
+    let mut steps: Vec<(usize, Option<&String>)> = Vec::new();
+    for n in 0..90 {
+        steps.push((n * 5 % 7 % 4, None));
+        if n % 7 == 6 {
+            steps.extend(back.next().map(|name| (0, Some(name))));
+        }
+    }
+    let answers =
+        futures_util::future::join_all(steps.iter().enumerate().map(|(n, (who, given_back))| {
+            let (store, agents) = (&world.store, &agents);
+            async move {
+                let who = &agents[*who];
+                match given_back {
+                    None => store.claim_next(who, &[], &format!("r{n}")).await.unwrap(),
+                    Some(name) => {
+                        let act = release(n % 2 == 0);
+                        Some(store.act(who, name, act, "", "").await.unwrap())
+                    }
+                }
+            }
+        }))
+        .await;
+    for (n, ((who, given_back), answer)) in steps.iter().zip(answers).enumerate() {
+        let who = &agents[*who];
+        if let Some(name) = given_back {
+            let one = known.get_mut(*name).unwrap();
+            one.held_by.clear();
+            if n % 2 == 0 {
+                one.skipped_by.insert(who.agent.clone());
+            }
+            continue;
+        }
+        let first = order.iter().find(|name| known[*name].is_for(who));
+        let got = answer.map(|case| case.name);
+        assert_eq!(got.as_ref(), first, "step {n}, {}", who.agent);
+        if let Some(name) = first {
+            known.get_mut(name).unwrap().held_by.clone_from(&who.agent);
+        }
+    }
+}
+
+/// What a test knows of a case.
+struct Known {
+    /// For ben.
+    reserved: bool,
+    held_by: String,
+    skipped_by: HashSet<String>,
+    lang: String,
+}
+
+impl Known {
+    fn is_for(&self, who: &Caller) -> bool {
+        let reserved = self.reserved && who.agent == "agents/ben";
+        self.held_by.is_empty()
+            && (reserved || !self.reserved && who.reads(&self.lang))
+            && !self.skipped_by.contains(&who.agent)
+    }
 }
 
 /// Twenty agents, dealt out to the stores, claim until there is nothing left.

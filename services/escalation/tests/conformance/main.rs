@@ -50,6 +50,7 @@ fn main() -> ExitCode {
             a_repeated_request_id_gets_the_first_answer
             a_request_id_is_no_good_for_another_request
             many_agents_at_once_never_share_a_case
+            agents_at_once_get_what_they_would_get_in_turn
             two_processes_share_the_queue_without_double_claims
         }
         decisions {

@@ -1,5 +1,10 @@
 //! One writing transaction: what jobs read and write in it. What is only ever appended (audit
-//! entries, resolutions, replies) is written at its end, many rows at a time.
+//! entries, resolutions, replies) is written at its end, many rows at a time; so are changed cases,
+//! unless something is read before.
+
+mod cases;
+mod replies;
+mod waiting;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,16 +15,20 @@ use tidegate_proto::escalation::v1::{Queue, Resolution};
 
 use super::{
     StoreSettings,
-    columns::{self, Row, decode},
+    columns::{Row, decode},
     database::{Database, Dialect},
     sql::{Bind, Sql, get},
 };
 use crate::{
     audit::{FIRST, Link, Payload, payload_hash},
-    caller::Caller,
-    error::{Refusal, StoreError},
+    error::StoreError,
     queue::QueueSettings,
 };
+
+use cases::Changed;
+use replies::Replies;
+pub(crate) use replies::Request;
+use waiting::Waiting;
 
 /// How many rows one statement puts in.
 pub(crate) const ROWS: usize = 32;
@@ -58,12 +67,6 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// An answer that is kept for a repeated request id.
-struct Reply {
-    request_hash: Vec<u8>,
-    answer: Vec<u8>,
-}
-
 /// A writing transaction.
 pub(crate) struct Unit {
     connection: PoolConnection<Any>,
@@ -74,12 +77,13 @@ pub(crate) struct Unit {
     hash: Vec<u8>,
     audit: Vec<Vec<Bind>>,
     outbox: Vec<Vec<Bind>>,
-    /// Answers by caller and request id; none where there is none yet.
-    replies: HashMap<(String, String), Option<Reply>>,
-    reply_rows: Vec<Vec<Bind>>,
+    replies: Replies,
     queues: HashMap<String, Option<Arc<QueueSettings>>>,
+    queue_names: Option<Arc<[String]>>,
     /// Cases that were read for jobs to come, as long as nothing else was written.
     ahead: HashMap<String, Row>,
+    changed: Changed,
+    waiting: Waiting,
     written: u64,
 }
 
@@ -119,10 +123,12 @@ impl Unit {
             hash,
             audit: Vec::new(),
             outbox: Vec::new(),
-            replies: HashMap::new(),
-            reply_rows: Vec::new(),
+            replies: Replies::default(),
             queues: HashMap::new(),
+            queue_names: None,
             ahead: HashMap::new(),
+            changed: Changed::default(),
+            waiting: Waiting::default(),
             written: 0,
         })
     }
@@ -132,20 +138,35 @@ impl Unit {
         self.written
     }
 
+    /// Reads, with all that was changed before.
     pub(crate) async fn rows(&mut self, sql: &Sql) -> Result<Vec<AnyRow>, StoreError> {
+        self.write_changed().await?;
+        self.read(sql).await
+    }
+
+    /// As [`rows`](Self::rows); the first one.
+    pub(crate) async fn row(&mut self, sql: &Sql) -> Result<Option<AnyRow>, StoreError> {
+        self.write_changed().await?;
+        self.read_one(sql).await
+    }
+
+    /// Reads what no changed case shows in.
+    async fn read(&mut self, sql: &Sql) -> Result<Vec<AnyRow>, StoreError> {
         let query = sql.query_on(self.dialect);
         Ok(query.fetch_all(&mut *self.connection).await?)
     }
 
-    pub(crate) async fn row(&mut self, sql: &Sql) -> Result<Option<AnyRow>, StoreError> {
+    async fn read_one(&mut self, sql: &Sql) -> Result<Option<AnyRow>, StoreError> {
         let query = sql.query_on(self.dialect);
         Ok(query.fetch_optional(&mut *self.connection).await?)
     }
 
-    /// Writes, and says how many rows that touched.
+    /// Writes, after all that was changed before, and says how many rows that touched.
     pub(crate) async fn write(&mut self, sql: &Sql) -> Result<u64, StoreError> {
+        self.write_changed().await?;
         // What was read before may no longer be so.
         self.ahead.clear();
+        self.waiting.forget();
         self.run(sql).await
     }
 
@@ -165,63 +186,12 @@ impl Unit {
         for want in wants {
             cases.extend(want.case);
             requests.extend(want.request);
-        }
-        if !cases.is_empty() {
-            let mut sql = Sql::new(columns::SELECT);
-            sql.text(" WHERE name").within(padded(&cases).copied());
-            for row in self.rows(&sql).await? {
-                let row = Row::read(&row)?;
-                self.ahead.insert(row.case.name.clone(), row);
+            if let Some(queues) = want.next_of {
+                self.waiting.ask(queues);
             }
         }
-        if !requests.is_empty() {
-            let mut sql = Sql::new(
-                "SELECT caller, request_id, request_hash, answer FROM replies WHERE \
-                 (caller,request_id) IN (VALUES ",
-            );
-            let pairs = padded(&requests).map(|(caller, id)| vec![(*caller).into(), (*id).into()]);
-            sql.rows(pairs).text(")");
-            for row in self.rows(&sql).await? {
-                let reply = Reply {
-                    request_hash: get(&row, 2)?,
-                    answer: get(&row, 3)?,
-                };
-                self.replies
-                    .insert((get(&row, 0)?, get(&row, 1)?), Some(reply));
-            }
-            for (caller, id) in requests {
-                let key = (caller.to_owned(), id.to_owned());
-                self.replies.entry(key).or_insert(None);
-            }
-        }
-        Ok(())
-    }
-
-    /// A case by name, or nothing.
-    pub(crate) async fn case(&mut self, name: &str) -> Result<Option<Row>, StoreError> {
-        if let Some(row) = self.ahead.remove(name) {
-            return Ok(Some(row));
-        }
-        let mut sql = Sql::new(columns::SELECT);
-        sql.text(" WHERE name=").bind(name);
-        self.row(&sql).await?.as_ref().map(Row::read).transpose()
-    }
-
-    /// A case that the caller sees.
-    pub(crate) async fn visible(&mut self, caller: &Caller, name: &str) -> Result<Row, StoreError> {
-        let row = self.case(name).await?;
-        row.filter(|row| caller.sees(&row.case.queue))
-            .ok_or_else(|| Refusal::CaseNotFound.into())
-    }
-
-    /// Writes a changed case; `message` says whether its message changed as well.
-    pub(crate) async fn put(&mut self, row: &mut Row, message: bool) -> Result<(), StoreError> {
-        let warn_ms = self.queue(&row.case.queue).await?.warn_ms;
-        row.alarm = columns::alarm(row, warn_ms);
-        let sql = columns::update(row, message);
-        self.ahead.remove(&row.case.name);
-        self.run(&sql).await?;
-        Ok(())
+        self.cases_ahead(&cases).await?;
+        self.replies_ahead(&requests).await
     }
 
     /// A queue's settings; the defaults where there is no such queue.
@@ -239,7 +209,7 @@ impl Unit {
         }
         let mut sql = Sql::new("SELECT body FROM queues WHERE name=");
         sql.bind(name);
-        let settings = match self.row(&sql).await? {
+        let settings = match self.read_one(&sql).await? {
             None => None,
             Some(row) => {
                 let queue: Queue = decode(get(&row, 0)?)?;
@@ -251,9 +221,22 @@ impl Unit {
         Ok(settings)
     }
 
+    /// Every queue's name.
+    pub(crate) async fn queue_names(&mut self) -> Result<Arc<[String]>, StoreError> {
+        if let Some(names) = &self.queue_names {
+            return Ok(names.clone());
+        }
+        let rows = self.read(&Sql::new("SELECT name FROM queues")).await?;
+        let names = rows.iter().map(|row| get(row, 0));
+        let names: Arc<[String]> = names.collect::<Result<_, _>>()?;
+        self.queue_names = Some(names.clone());
+        Ok(names)
+    }
+
     /// Forgets what was read of a queue: it was changed.
     pub(crate) fn forget_queue(&mut self, name: &str) {
         self.queues.remove(name);
+        self.queue_names = None;
     }
 
     /// Adds an audit entry, and gives its number.
@@ -297,69 +280,9 @@ impl Unit {
         ]);
     }
 
-    /// The answer that a request id got before.
-    pub(crate) async fn reply<M: Message + Default>(
-        &mut self,
-        request: &Request<'_>,
-    ) -> Result<Option<M>, StoreError> {
-        if request.id.is_empty() {
-            return Ok(None);
-        }
-        let key = (request.caller.to_owned(), request.id.to_owned());
-        if !self.replies.contains_key(&key) {
-            let mut sql = Sql::new("SELECT request_hash, answer FROM replies WHERE caller=");
-            sql.bind(request.caller)
-                .text(" AND request_id=")
-                .bind(request.id);
-            let reply = match self.row(&sql).await? {
-                Some(row) => Some(Reply {
-                    request_hash: get(&row, 0)?,
-                    answer: get(&row, 1)?,
-                }),
-                None => None,
-            };
-            self.replies.insert(key.clone(), reply);
-        }
-        match self.replies.get(&key).and_then(Option::as_ref) {
-            None => Ok(None),
-            Some(reply) if reply.request_hash != request.hash => {
-                Err(Refusal::RequestIdReused.into())
-            }
-            Some(reply) => decode(&reply.answer).map(Some),
-        }
-    }
-
-    /// Keeps the answer of a request id; `num`: the case that it shows, or 0.
-    pub(crate) fn keep_reply(&mut self, request: &Request<'_>, answer: &impl Message, num: i64) {
-        if request.id.is_empty() {
-            return;
-        }
-        self.written += 1;
-        let answer = answer.encode_to_vec();
-        self.reply_rows.push(vec![
-            request.caller.into(),
-            request.id.into(),
-            request.hash.to_vec().into(),
-            answer.clone().into(),
-            num.into(),
-            self.now.into(),
-        ]);
-        self.replies.insert(
-            (request.caller.to_owned(), request.id.to_owned()),
-            Some(Reply {
-                request_hash: request.hash.to_vec(),
-                answer,
-            }),
-        );
-    }
-
-    /// Forgets answers that were read or kept: some are being erased.
-    pub(crate) fn forget_replies(&mut self) {
-        self.replies.clear();
-    }
-
     /// Writes what waits for the end, except the head.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
+        self.write_changed().await?;
         let tables = [
             (
                 "INSERT INTO audit (sequence,time,actor,action,resource,payload_hash,hash,payload,\
@@ -372,15 +295,18 @@ impl Unit {
             ),
             (
                 "INSERT INTO replies (caller,request_id,request_hash,answer,num,time) VALUES ",
-                std::mem::take(&mut self.reply_rows),
+                std::mem::take(&mut self.replies.rows),
             ),
         ];
         for (text, rows) in tables {
-            let mut rows = rows.into_iter().peekable();
-            while rows.peek().is_some() {
+            let mut left = rows.len();
+            let mut rows = rows.into_iter();
+            while left > 0 {
+                let some = some_of(left);
                 let mut sql = Sql::new(text);
-                sql.rows(rows.by_ref().take(ROWS));
-                self.write(&sql).await?;
+                sql.rows(rows.by_ref().take(some));
+                self.run(&sql).await?;
+                left -= some;
             }
         }
         Ok(())
@@ -414,7 +340,7 @@ impl Unit {
             .text(", hash=")
             .bind(self.hash.clone())
             .text(" WHERE id=1");
-        self.write(&sql).await?;
+        self.run(&sql).await?;
         Ok(())
     }
 
@@ -436,13 +362,23 @@ pub(crate) struct Wants<'a> {
     pub(crate) case: Option<&'a str>,
     /// Caller and request id whose answer it looks for.
     pub(crate) request: Option<(&'a str, &'a str)>,
+    /// Queues of which it wants the next case; none: of every queue.
+    pub(crate) next_of: Option<&'a [String]>,
 }
 
 impl<'a> Wants<'a> {
     /// Of a request that may be about a case.
-    pub(crate) fn of(caller: &'a Caller, request_id: &'a str, case: Option<&'a str>) -> Self {
+    pub(crate) fn of(
+        caller: &'a crate::Caller,
+        request_id: &'a str,
+        case: Option<&'a str>,
+    ) -> Self {
         let request = (!request_id.is_empty()).then_some((&*caller.agent, request_id));
-        Self { case, request }
+        Self {
+            case,
+            request,
+            next_of: None,
+        }
     }
 }
 
@@ -452,10 +388,7 @@ fn padded<T>(values: &[T]) -> impl ExactSizeIterator<Item = &T> {
     (0..values.len().next_power_of_two()).map(|at| &values[at.min(values.len() - 1)])
 }
 
-/// A request that may come again.
-pub(crate) struct Request<'a> {
-    pub(crate) caller: &'a str,
-    pub(crate) id: &'a str,
-    /// Of method and content.
-    pub(crate) hash: [u8; 32],
+/// How many of this many rows the next statement puts in: a power of two, for the same reason.
+pub(crate) fn some_of(rows: usize) -> usize {
+    1 << rows.min(ROWS).ilog2()
 }

@@ -5,11 +5,14 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 use tidegate_proto::escalation::v1::Case;
 
-use super::{
-    sql::{Bind, Sql, get},
-    unit::Unit,
+use crate::{
+    error::StoreError,
+    store::{
+        sql::{Bind, Sql, get},
+        unit::Unit,
+    },
+    times::MINUTE,
 };
-use crate::{error::StoreError, times::MINUTE};
 
 /// What a rule or an author opened in this minute.
 struct Flood {

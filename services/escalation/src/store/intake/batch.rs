@@ -1,24 +1,24 @@
-//! What arrives from the escalations topic, stored with the offsets after it.
+//! The cases that a batch of what arrived is about: read at once, changed one after the other,
+//! written at its end.
 
 use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 use tidegate_proto::escalation::v1::{Case, CaseEvent, CaseState, Queue};
 
-use super::{
-    Arrived, IntakeReport, Kept, Progress,
-    columns::{self, Row, decode},
-    flood::Floods,
-    sql::{Bind, Sql, get},
-    unit::{Entry, ROWS, Unit},
-    work,
-    writer::Job,
-};
+use super::flood::Floods;
 use crate::{
     audit::Payload,
     caller::SYSTEM,
-    error::{Refusal, StoreError},
+    error::StoreError,
     life::{self, Edited, case_name},
+    store::{
+        Arrived, IntakeReport,
+        columns::{self, Row, decode},
+        sql::{Bind, Sql, get},
+        unit::{Entry, Unit, some_of},
+        work,
+    },
 };
 
 /// How many names one statement looks for.
@@ -27,90 +27,6 @@ const CHUNK: usize = 64;
 const GROUP_LIMIT: usize = 1_000;
 /// Where a case goes whose verdict names no queue.
 const NO_QUEUE: &str = "queues/general";
-
-/// What arrived.
-pub(crate) struct Intake {
-    pub(crate) arrived: Vec<Arrived>,
-    pub(crate) progress: Vec<Progress>,
-}
-
-impl Job for Intake {
-    type Answer = IntakeReport;
-
-    async fn run(&self, unit: &mut Unit) -> Result<IntakeReport, StoreError> {
-        not_overtaken(unit, &self.progress).await?;
-        let mut batch = Batch::read(unit, &self.arrived).await?;
-        for arrived in &self.arrived {
-            match arrived {
-                Arrived::Open(case) => batch.open(unit, case).await?,
-                Arrived::Withdrawn {
-                    event_id,
-                    platform,
-                    brand,
-                    ..
-                } => {
-                    let same = |event: &CaseEvent| {
-                        platform.as_ref().is_none_or(|one| *one == event.platform)
-                            && brand.as_ref().is_none_or(|one| *one == event.brand)
-                    };
-                    batch.withdraw(unit, event_id, same).await?;
-                }
-                Arrived::Unreadable(kept) => keep(unit, kept).await?,
-            }
-        }
-        let report = batch.report;
-        batch.write(unit).await?;
-        if !self.progress.is_empty() {
-            let mut sql = Sql::new("INSERT INTO offsets (topic,part,next) VALUES ");
-            sql.rows(self.progress.iter().map(|one| {
-                vec![
-                    (&one.topic).into(),
-                    i64::from(one.partition).into(),
-                    one.next.into(),
-                ]
-            }))
-            .text(" ON CONFLICT (topic,part) DO UPDATE SET next=excluded.next");
-            unit.write(&sql).await?;
-        }
-        Ok(report)
-    }
-}
-
-/// Refuses what a reader brings that was slower than another one: an edit would undo a later one.
-async fn not_overtaken(unit: &mut Unit, progress: &[Progress]) -> Result<(), StoreError> {
-    for one in progress {
-        let mut sql = Sql::new("SELECT next FROM offsets WHERE topic=");
-        sql.bind(&one.topic)
-            .text(" AND part=")
-            .bind(i64::from(one.partition));
-        let row = unit.row(&sql).await?;
-        let stored: Option<i64> = row.map(|row| get(&row, 0)).transpose()?;
-        if stored != one.known {
-            let partition = format!("{}[{}]", one.topic, one.partition);
-            return Err(Refusal::Overtaken { partition }.into());
-        }
-    }
-    Ok(())
-}
-
-/// Keeps a record that cannot be read.
-async fn keep(unit: &mut Unit, kept: &Kept) -> Result<(), StoreError> {
-    let row: Vec<Bind> = vec![
-        (&kept.topic).into(),
-        i64::from(kept.partition).into(),
-        kept.offset.into(),
-        unit.now.into(),
-        format!("{}: {}", kept.reason, kept.detail).as_str().into(),
-        kept.key.as_slice().into(),
-        kept.value.as_slice().into(),
-    ];
-    let mut sql =
-        Sql::new("INSERT INTO unreadable (topic,part,place,time,reason,key,value) VALUES ");
-    sql.rows([row])
-        .text(" ON CONFLICT (topic,part,place) DO NOTHING");
-    unit.write(&sql).await?;
-    Ok(())
-}
 
 /// How a case came to be in a batch, and so how it is written.
 #[derive(Clone, Copy, PartialEq)]
@@ -139,11 +55,11 @@ pub(super) struct Batch {
     by_event: HashMap<String, Vec<String>>,
     grouped: HashMap<String, Grouped>,
     floods: Floods,
-    report: IntakeReport,
+    pub(super) report: IntakeReport,
 }
 
 impl Batch {
-    async fn read(unit: &mut Unit, arrived: &[Arrived]) -> Result<Self, StoreError> {
+    pub(super) async fn read(unit: &mut Unit, arrived: &[Arrived]) -> Result<Self, StoreError> {
         let mut batch = Self::default();
         let mut names = HashSet::new();
         let mut gone = HashSet::new();
@@ -166,7 +82,7 @@ impl Batch {
                 let mut sql = Sql::new(columns::SELECT);
                 sql.text(" WHERE ").text(column).within(chunk.iter());
                 for row in unit.rows(&sql).await? {
-                    batch.keep(Row::read(&row)?, Fate::Read);
+                    batch.keep(Row::to_change(&row)?, Fate::Read);
                 }
                 batch.read_grouped(unit, column, chunk).await?;
             }
@@ -221,7 +137,7 @@ impl Batch {
         self.rows.entry(name).or_insert((row, fate));
     }
 
-    async fn open(&mut self, unit: &mut Unit, arrived: &Case) -> Result<(), StoreError> {
+    pub(super) async fn open(&mut self, unit: &mut Unit, arrived: &Case) -> Result<(), StoreError> {
         let mut arrived = arrived.clone();
         if arrived.queue.is_empty() {
             arrived.queue = NO_QUEUE.to_owned();
@@ -316,7 +232,7 @@ impl Batch {
         Ok(true)
     }
 
-    async fn withdraw(
+    pub(super) async fn withdraw(
         &mut self,
         unit: &mut Unit,
         event_id: &str,
@@ -411,7 +327,7 @@ impl Batch {
         Ok(())
     }
 
-    async fn write(mut self, unit: &mut Unit) -> Result<(), StoreError> {
+    pub(super) async fn write(mut self, unit: &mut Unit) -> Result<(), StoreError> {
         let mut new = Vec::with_capacity(self.new.len());
         let mut numbers = HashMap::new();
         for name in &self.new {
@@ -422,8 +338,11 @@ impl Batch {
             row.alarm = columns::alarm(row, warn_ms);
             numbers.insert(row.case.name.clone(), row.num);
         }
-        for chunk in new.chunks(ROWS) {
-            unit.write(&columns::insert(chunk)).await?;
+        let mut left = new.as_slice();
+        while !left.is_empty() {
+            let (some, more) = left.split_at(some_of(left.len()));
+            unit.write(&columns::insert(some)).await?;
+            left = more;
         }
         for (name, (mut row, fate)) in self.rows {
             numbers.insert(name, row.num);
