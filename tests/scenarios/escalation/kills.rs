@@ -215,7 +215,11 @@ fn prost_duration(seconds: i64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: 0 }
 }
 
+/// Who stops the broker that outages share: one case at a time.
+static OUTAGE: Mutex<()> = Mutex::new(());
+
 pub(crate) fn kafka_away(kafka: &RealKafka) -> anyhow::Result<()> {
+    let _turn = OUTAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let world = World::new(kafka)?;
     let service = world.start(&[])?;
     let (mut agent, _) = world.agent("ann", Role::Agent)?;
@@ -248,6 +252,62 @@ pub(crate) fn kafka_away(kafka: &RealKafka) -> anyhow::Result<()> {
     assert_eq!(published.len(), 15, "after {:?}", begin.elapsed());
     assert!(published.values().all(|count| *count == 1), "{published:?}");
     ensure!(begin.elapsed() < PATIENCE);
+    service.stop()
+}
+
+/// Away for longer than transactions, sessions and leases last; the service is killed meanwhile, so
+/// that what it had in memory is gone, and begins anew without a cluster.
+pub(crate) fn kafka_away_for_long(kafka: &RealKafka) -> anyhow::Result<()> {
+    const AWAY: Duration = Duration::from_secs(12);
+    let _turn = OUTAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let settings = [
+        "kafka.transaction_timeout_ms=3000",
+        "kafka.session_timeout_ms=6000",
+        SETTINGS[0],
+    ];
+    let world = World::new(kafka)?;
+    let service = world.start(&settings)?;
+    let (mut ann, _) = world.agent("ann", Role::Agent)?;
+    let ids: Vec<_> = (0..60).map(|n| format!("long-{n}")).collect();
+    let record = |id: &String| escalation(id, &format!("v-{id}"), "words");
+    let (before, after) = ids.split_at(50);
+    world.escalate(&before.iter().map(record).collect::<Vec<_>>())?;
+    world.wait_for("state = OPEN", before.len())?;
+    let mut decide = |count: usize| {
+        world.runtime.block_on(async {
+            for _ in 0..count {
+                let mine = claim(&mut ann).await?.context("nothing to claim")?;
+                resolve(&mut ann, &mine).await?;
+            }
+            anyhow::Ok(())
+        })
+    };
+    decide(5)?;
+    ensure!(world.published(5)?.len() == 5);
+
+    kafka.stop_broker(1)?;
+    let begin = Instant::now();
+    decide(10)?;
+    service.kill()?;
+    let service = world.start(&settings)?;
+    let mut decided = 15;
+    // Work goes on all the time, not only at the outage's ends.
+    while decided < before.len() || begin.elapsed() < AWAY {
+        if decided < before.len() {
+            decide(1)?;
+            decided += 1;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    world.wait_for("state = RESOLVED", before.len())?;
+    kafka.start_broker(1)?;
+
+    // What arrives now comes in, and all that waited goes out, once.
+    world.escalate(&after.iter().map(record).collect::<Vec<_>>())?;
+    world.wait_for("state = OPEN", after.len())?;
+    decide(after.len())?;
+    once_each(&world, &ids)?;
+    intact(&world)?;
     service.stop()
 }
 

@@ -63,6 +63,11 @@ fn main() -> ExitCode {
             &breakable,
             kills::kafka_away,
         )
+        .case(
+            "what_people_decide_through_a_long_outage_and_a_crash_is_published_once",
+            &breakable,
+            kills::kafka_away_for_long,
+        )
         .run();
     drop((kafka, breakable));
     status
