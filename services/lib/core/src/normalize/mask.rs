@@ -1,7 +1,8 @@
 //! Links, e-mail addresses and handles become placeholders: who is named must not matter.
 //!
-//! Reads left to right and looks at most a few hundred bytes ahead from any place, so that no
-//! text takes more than linear time. What it writes it would leave alone if it read it again.
+//! Reads left to right. For a link it looks at most a few hundred bytes ahead, for an address back
+//! and ahead from its `@` to what can't be part of it: no text takes more than linear time. What it
+//! writes it would leave alone if it read it again.
 
 use super::{TextFlag, is_word};
 use crate::names::Set;
@@ -10,8 +11,7 @@ const LINK: &str = "http://url";
 const EMAIL: &str = "user@email";
 const HANDLE: &str = "@user";
 
-/// The longest part before an address's `@`, and the longest host name, in bytes.
-const MAX_LOCAL: usize = 64;
+/// The longest host name of a link without `http://`, in bytes.
 const MAX_HOST: usize = 253;
 
 /// Endings that make `name.ending` a link without `http://`. A short list on purpose: most words
@@ -28,7 +28,14 @@ pub(super) fn mask(text: &str, flags: &mut Set<TextFlag>) -> String {
     let mut rest = text;
     let mut before = ' ';
     while let Some(c) = rest.chars().next() {
-        let found = if is_word(before) {
+        let found = if let Some((local, length)) = email(&out, rest) {
+            out.truncate(out.len() - local);
+            if out.ends_with(is_word) {
+                // Writing without spaces: the placeholder must not become a part of its last word.
+                out.push(' ');
+            }
+            Some((length, EMAIL, TextFlag::Email))
+        } else if is_word(before) {
             None
         } else {
             placeholder(before, rest)
@@ -73,14 +80,10 @@ fn placeholder(before: char, rest: &str) -> Option<(usize, &'static str, TextFla
     if !rest.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return None;
     }
-    if let Some(length) = link(rest) {
-        return Some((length, LINK, TextFlag::Link));
-    }
-    if let Some(length) = email(rest) {
-        return Some((length, EMAIL, TextFlag::Email));
-    }
-    let may_begin_host = !matches!(before, '@' | '.' | '/');
-    let length = may_begin_host.then(|| bare_link(rest)).flatten()?;
+    // A host name may go on here that began before.
+    let is_inside_host = matches!(before, '@' | '.' | '/');
+    let length = link(rest, is_inside_host || before == '-')
+        .or_else(|| (!is_inside_host).then(|| bare_link(rest)).flatten())?;
     Some((length, LINK, TextFlag::Link))
 }
 
@@ -89,18 +92,20 @@ fn handle(before: char, rest: &str) -> Option<usize> {
         return None;
     }
     let name = &rest[1..];
-    let end = name.find(|c| !is_word(c) && c != '.').unwrap_or(name.len());
-    let name = name[..end].trim_end_matches('.');
+    let is_inside = |c| is_word(c) || matches!(c, '.' | '-');
+    let end = name.find(|c| !is_inside(c)).unwrap_or(name.len());
+    let name = name[..end].trim_end_matches(['.', '-']);
     name.starts_with(is_word).then_some(1 + name.len())
 }
 
-fn link(rest: &str) -> Option<usize> {
+fn link(rest: &str, needs_scheme: bool) -> Option<usize> {
     let is = |prefix: &str| {
         let start = rest.as_bytes().get(..prefix.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    let prefix = ["http://", "https://", "www."]
-        .into_iter()
+    let prefixes = &["http://", "https://", "www."];
+    let prefix = prefixes[..if needs_scheme { 2 } else { 3 }]
+        .iter()
         .find(|prefix| is(prefix))?;
     if is_placeholder(rest) {
         return Some(LINK.len());
@@ -125,8 +130,8 @@ fn ends_link(after: &str) -> bool {
             .trim_start_matches(['.', '-'])
             .chars()
             .next()
-            .is_none_or(|c| !is_word(c) && c != '@'),
-        Some(c) => !is_word(c) && !matches!(c, '@' | '/' | '?' | '#' | ':' | '%'),
+            .is_none_or(|c| !is_word(c) && !matches!(c, '@' | '%' | '+')),
+        Some(c) => !is_word(c) && !matches!(c, '@' | '/' | '?' | '#' | ':' | '%' | '+'),
     }
 }
 
@@ -134,31 +139,20 @@ fn end_of_link(rest: &str) -> usize {
     rest.find([' ', '<', '>', '"', '\'']).unwrap_or(rest.len())
 }
 
-fn email(rest: &str) -> Option<usize> {
-    if rest.strip_prefix(EMAIL).is_some_and(ends_email) {
-        return Some(EMAIL.len());
-    }
+/// If `rest` begins with the `@` of an address: how many bytes of it stand at the end of `done`, and
+/// how many in `rest`.
+fn email(done: &str, rest: &str) -> Option<(usize, usize)> {
+    let after = rest.strip_prefix('@')?;
     let is_local = |b: &u8| b.is_ascii_alphanumeric() || b"._%+-".contains(b);
-    let local = rest
-        .bytes()
-        .take(MAX_LOCAL + 1)
-        .take_while(|b| is_local(b))
-        .count();
-    let after = rest[local..].strip_prefix('@')?;
-    let host = host(after)?;
-    let end = &after[host.len()..];
-    (host.contains('.') && end.chars().next().is_none_or(|c| !is_word(c)))
-        .then_some(local + 1 + host.len())
-}
-
-/// Whether the placeholder that stands before `after` is not the start of a longer address.
-fn ends_email(after: &str) -> bool {
-    let beyond = after.trim_start_matches(['.', '-']);
-    !after.starts_with(is_word) && !beyond.starts_with(|c: char| c.is_ascii_alphanumeric())
+    let local = done.bytes().rev().take_while(is_local).count();
+    let local = done[done.len() - local..].trim_start_matches(['.', '_', '%', '+', '-']);
+    let host = host(after, usize::MAX)?;
+    let is_whole = !after[host.len()..].starts_with(is_word);
+    (!local.is_empty() && host.contains('.') && is_whole).then_some((local.len(), 1 + host.len()))
 }
 
 fn bare_link(rest: &str) -> Option<usize> {
-    let host = host(rest)?;
+    let host = host(rest, MAX_HOST)?;
     let (_, ending) = host.rsplit_once('.')?;
     if !TOP_LEVEL
         .iter()
@@ -173,14 +167,15 @@ fn bare_link(rest: &str) -> Option<usize> {
     ends_link(after).then_some(host.len())
 }
 
-/// The host name at the start, without full stops and hyphens at its end.
-fn host(rest: &str) -> Option<&str> {
+/// The host name of at most `longest` bytes at the start, without full stops and hyphens at its end.
+fn host(rest: &str, longest: usize) -> Option<&str> {
     let is_host = |b: &u8| b.is_ascii_alphanumeric() || b".-".contains(b);
     let length = rest
         .bytes()
-        .take(MAX_HOST + 1)
-        .take_while(|b| is_host(b))
+        .take(longest.saturating_add(1))
+        .take_while(is_host)
         .count();
     let host = rest[..length].trim_end_matches(['.', '-']);
-    (length <= MAX_HOST && !host.is_empty() && !host.contains("..")).then_some(host)
+    let is_named = host.starts_with(|c: char| c.is_ascii_alphanumeric());
+    (length <= longest && is_named && !host.contains("..")).then_some(host)
 }

@@ -86,8 +86,13 @@ fn links_addresses_and_handles_become_placeholders() {
         ("meet @ 5", "meet @ 5"),
         ("www. http:// www.?", "www. http:// www.?"),
         ("www._", "http://url"),
-        ("ww@.w@u.me", "user@email@u.me"),
-        ("user@email@u.me", "user@email@u.me"),
+        ("c-@a_b-c.d", "c-@user"),
+        ("a@b.me@u.me", "user@user@email"),
+        ("ww@.w@u.me", "ww@.user@email"),
+        ("shop.me+a@b.co", "user@email"),
+        ("...bob@shop.co", "...user@email"),
+        ("联系我bob@shop.co", "联系我 user@email"),
+        ("schrijf-é-bob@shop.co", "schrijf-é-user@email"),
         ("user@email.co", "user@email"),
     ] {
         assert_eq!(scored(text), normal, "{text}");
