@@ -284,8 +284,8 @@ def student(pool: Pool, texts: Texts, start: dict, goals: tuple, plan: Plan, rat
 
 
 def worth(found: dict) -> float:
-    """One number to choose by: what a brand is sent, then hate."""
-    return sum(found.get(name, 0.0) * share for name, share in (
+    """One number to choose by: what a brand is sent, then hate. What too few rows leave open counts as nothing."""
+    return sum(float(np.nan_to_num(found.get(name, 0.0))) * share for name, share in (
         ("macro-F1", 2.0), ("AUC", 2.0), ("found", 0.5), ("passed", 0.5), ("dynahate", 1.0), ("hate AUC", 1.0), ("sms", 0.1)))
 
 
