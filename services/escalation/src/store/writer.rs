@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     Clock, StoreSettings,
@@ -25,8 +25,14 @@ const WAITING_LIMIT: usize = 4_096;
 /// How long jobs are added to a transaction: whoever was first must not wait for all others.
 const GROUP_WITHIN: Duration = Duration::from_millis(15);
 
-/// How often what was committed is brought from SQLite's log into its file.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How often what was committed is brought from SQLite's log into its file, while there is anything.
+/// The disk makes commits wait for as long as it takes: little and often is hardly felt, once a
+/// second was 90 ms.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(30);
+
+/// The same while only intake writes, which nobody watches: a page that changes again and again is
+/// brought over once.
+const CHECKPOINT_BULK: Duration = Duration::from_millis(500);
 
 /// Something to be done in a writing transaction, which may be tried again.
 ///
@@ -39,6 +45,11 @@ pub(crate) trait Job: Send + Sync + 'static {
         Wants::default()
     }
 
+    /// Whether it is much at once, and no person waits for it.
+    fn is_bulk(&self) -> bool {
+        false
+    }
+
     fn run(&self, unit: &mut Unit)
     -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
 }
@@ -48,6 +59,7 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A job whose caller waits.
 trait Waiting: Send + Sync {
     fn wants(&self) -> Wants<'_>;
+    fn is_bulk(&self) -> bool;
 
     /// Keeps a refusal as an answer; any other error breaks the transaction.
     fn run<'a>(&'a mut self, unit: &'a mut Unit) -> BoxFuture<'a, Result<(), StoreError>>;
@@ -65,6 +77,10 @@ struct Call<J: Job> {
 impl<J: Job> Waiting for Call<J> {
     fn wants(&self) -> Wants<'_> {
         self.job.wants()
+    }
+
+    fn is_bulk(&self) -> bool {
+        self.job.is_bulk()
     }
 
     fn run<'a>(&'a mut self, unit: &'a mut Unit) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -111,12 +127,22 @@ impl Writer {
     pub(crate) fn start(database: Database, settings: Arc<StoreSettings>, clock: Clock) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING_LIMIT);
         let newest = Arc::new(watch::Sender::new(0));
-        tokio::spawn(checkpoints(database.clone(), jobs.downgrade()));
+        let committed = Arc::new(Notify::new());
+        let hurry = Arc::new(Notify::new());
+        let checkpoints = Checkpoints {
+            database: database.clone(),
+            jobs: jobs.downgrade(),
+            committed: committed.clone(),
+            hurry: hurry.clone(),
+        };
+        tokio::spawn(checkpoints.make());
         let task = Task {
             database,
             settings,
             clock,
             newest: newest.clone(),
+            committed,
+            hurry,
         };
         tokio::spawn(task.work(waiting));
         Self { jobs, newest }
@@ -154,11 +180,32 @@ impl Writer {
     }
 }
 
-/// Checkpoints until nobody writes any more.
-async fn checkpoints(database: Database, jobs: mpsc::WeakSender<Message>) {
-    while jobs.upgrade().is_some_and(|jobs| !jobs.is_closed()) {
-        tokio::time::sleep(CHECKPOINT_EVERY).await;
-        database.checkpoint().await;
+/// The task that makes checkpoints.
+struct Checkpoints {
+    database: Database,
+    jobs: mpsc::WeakSender<Message>,
+    /// Something was committed.
+    committed: Arc<Notify>,
+    /// People wait for commits.
+    hurry: Arc<Notify>,
+}
+
+impl Checkpoints {
+    /// Makes them until nobody writes any more.
+    async fn make(self) {
+        while self.jobs.upgrade().is_some_and(|jobs| !jobs.is_closed()) {
+            // A look now and then, whether anybody is left who writes.
+            let commit = tokio::time::timeout(Duration::from_secs(1), self.committed.notified());
+            if commit.await.is_ok() {
+                self.database.checkpoint().await;
+                let pause = CHECKPOINT_BULK - CHECKPOINT_EVERY;
+                tokio::time::sleep(CHECKPOINT_EVERY).await;
+                // Cut short by the first who waits; without one, that's all.
+                tokio::time::timeout(pause, self.hurry.notified())
+                    .await
+                    .ok();
+            }
+        }
     }
 }
 
@@ -173,6 +220,8 @@ struct Task {
     settings: Arc<StoreSettings>,
     clock: Clock,
     newest: Arc<watch::Sender<i64>>,
+    committed: Arc<Notify>,
+    hurry: Arc<Notify>,
 }
 
 impl Task {
@@ -246,6 +295,7 @@ impl Task {
         let began = Instant::now();
         let now = (self.clock)();
         let mut unit = Unit::begin(&self.database, self.settings.clone(), now).await?;
+        let is_bulk = jobs.iter().all(|job| job.is_bulk());
         let wants = jobs.iter().map(|job| job.wants());
         if let Err(error) = unit.read_ahead(wants).await {
             unit.abandon().await;
@@ -263,6 +313,10 @@ impl Task {
             done += 1;
         }
         let newest = unit.commit().await?;
+        self.committed.notify_one();
+        if !is_bulk {
+            self.hurry.notify_one();
+        }
         self.newest.send_if_modified(|known| {
             let newer = newest > *known;
             *known = newest.max(*known);

@@ -39,6 +39,10 @@ pub(crate) struct Intake {
 impl Job for Intake {
     type Answer = IntakeReport;
 
+    fn is_bulk(&self) -> bool {
+        true
+    }
+
     async fn run(&self, unit: &mut Unit) -> Result<IntakeReport, StoreError> {
         not_overtaken(unit, &self.progress).await?;
         let mut batch = Batch::read(unit, &self.arrived).await?;
