@@ -215,6 +215,17 @@ fn prost_duration(seconds: i64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: 0 }
 }
 
+/// Claims what comes first and decides it, so many times.
+fn decide(world: &World<'_>, agent: &mut Cases, count: usize) -> anyhow::Result<()> {
+    world.runtime.block_on(async {
+        for _ in 0..count {
+            let mine = claim(agent).await?.context("nothing to claim")?;
+            resolve(agent, &mine).await?;
+        }
+        Ok(())
+    })
+}
+
 /// Who stops the broker that outages share: one case at a time.
 static OUTAGE: Mutex<()> = Mutex::new(());
 
@@ -228,20 +239,11 @@ pub(crate) fn kafka_away(kafka: &RealKafka) -> anyhow::Result<()> {
         .collect();
     world.escalate(&records)?;
     world.wait_for("state = OPEN", 20)?;
-    let mut decide = |count: usize| {
-        world.runtime.block_on(async {
-            for _ in 0..count {
-                let mine = claim(&mut agent).await?.context("nothing to claim")?;
-                resolve(&mut agent, &mine).await?;
-            }
-            anyhow::Ok(())
-        })
-    };
+    let mut decide = |count| decide(&world, &mut agent, count);
     decide(5)?;
     ensure!(world.published(5)?.len() == 5);
     kafka.stop_broker(1)?;
     decide(5)?;
-    // Longer than a transaction lasts would be better still; the claim is about people, not time.
     thread::sleep(Duration::from_secs(3));
     decide(5)?;
     kafka.start_broker(1)?;
@@ -273,15 +275,7 @@ pub(crate) fn kafka_away_for_long(kafka: &RealKafka) -> anyhow::Result<()> {
     let (before, after) = ids.split_at(50);
     world.escalate(&before.iter().map(record).collect::<Vec<_>>())?;
     world.wait_for("state = OPEN", before.len())?;
-    let mut decide = |count: usize| {
-        world.runtime.block_on(async {
-            for _ in 0..count {
-                let mine = claim(&mut ann).await?.context("nothing to claim")?;
-                resolve(&mut ann, &mine).await?;
-            }
-            anyhow::Ok(())
-        })
-    };
+    let mut decide = |count| decide(&world, &mut ann, count);
     decide(5)?;
     ensure!(world.published(5)?.len() == 5);
 
