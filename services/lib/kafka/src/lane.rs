@@ -86,6 +86,13 @@ struct Transaction {
     records: usize,
 }
 
+/// When a commit was begun and done.
+#[derive(Clone, Copy, Debug)]
+struct Commit {
+    began: Duration,
+    ended: Duration,
+}
+
 #[derive(Debug)]
 struct Revocation {
     partitions: Vec<TopicPartition>,
@@ -118,7 +125,7 @@ pub struct Lane<T, P> {
 
     batch_began: Duration,
     commit_began: Option<Duration>,
-    last_commit_began: Option<Duration>,
+    last_commit: Option<Commit>,
     not_before: Duration,
     /// Failures of the same call in a row.
     failures: u32,
@@ -150,7 +157,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
             broken: String::new(),
             batch_began: Duration::ZERO,
             commit_began: None,
-            last_commit_began: None,
+            last_commit: None,
             not_before: Duration::ZERO,
             failures: 0,
             undone_in_a_row: 0,

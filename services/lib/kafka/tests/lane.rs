@@ -261,10 +261,10 @@ fn a_lone_record_is_committed_one_interval_after_it_came() {
 #[test]
 fn under_load_the_interval_counts_from_the_start_of_the_previous_commit() {
     let scripted = Scripted::new([Assign(&[0]), Record(0, 0)]);
-    scripted.0.borrow_mut().commit_takes = 60 * MS;
+    scripted.0.borrow_mut().commit_takes = 40 * MS;
     let mut lane = lane(&scripted);
-    // The first commit lasts from 100 to 160 ms; the next record is there when it ends.
-    work_until(&mut lane, &scripted, 160 * MS);
+    // The first commit lasts from 100 to 140 ms; the next record is there when it ends.
+    work_until(&mut lane, &scripted, 140 * MS);
     scripted.then([Record(0, 1)]);
     work_until(&mut lane, &scripted, 200 * MS);
     scripted.calls();
@@ -272,7 +272,7 @@ fn under_load_the_interval_counts_from_the_start_of_the_previous_commit() {
     let committed = Step::Committed {
         records: 1,
         since_begin: 100 * MS,
-        duration: 60 * MS,
+        duration: 40 * MS,
     };
     assert_eq!(steps, [committed]);
 }
@@ -290,6 +290,26 @@ fn a_commit_slower_than_the_interval_makes_larger_transactions_and_not_more() {
         records: 1,
         since_begin: 400 * MS,
         duration: 300 * MS,
+    };
+    assert_eq!(steps.last(), Some(&committed));
+}
+
+#[test]
+fn what_was_read_during_a_slow_commit_does_not_hurry_the_next() {
+    let scripted = Scripted::new([Assign(&[0]), Record(0, 0)]);
+    scripted.0.borrow_mut().commit_takes = 80 * MS;
+    scripted.0.borrow_mut().commits_aside = true;
+    let mut lane = lane(&scripted);
+    // The first commit lasts from 100 to 180 ms, and a record comes when it begins. The next is
+    // due at 200 ms by the interval, but the transaction stays open for another 80 ms.
+    work_until(&mut lane, &scripted, 99 * MS);
+    scripted.then([Record(0, 1)]);
+    work_until(&mut lane, &scripted, 181 * MS);
+    let steps = work_until(&mut lane, &scripted, 340 * MS);
+    let committed = Step::Committed {
+        records: 1,
+        since_begin: 240 * MS,
+        duration: 80 * MS,
     };
     assert_eq!(steps.last(), Some(&committed));
 }

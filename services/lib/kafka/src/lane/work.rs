@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use super::{Lane, Next, Step, Transaction};
+use super::{Commit, Lane, Next, Step, Transaction};
 use crate::{
     observer::Stage,
     transport::{Failure, Polled, Processor, Transport},
@@ -127,14 +127,18 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         }
         self.failures = 0;
         // Records must not wait longer than the interval and one commit: it counts from the start
-        // of the previous commit. If that took longer than the interval, it counts from here, so
-        // that a slow cluster gets larger transactions and not more of them.
+        // of the previous commit, or after a pause from the first record. But a transaction stays
+        // open for at least as long as the commit before it took, up to the interval: a slow
+        // cluster must get larger transactions and not more of them, which would never catch up.
         let opened = self.batch_began;
         let interval = self.settings.commit_interval;
-        let commit_at = match self.last_commit_began {
-            Some(previous) if opened < previous + interval => previous + interval,
-            _ => opened + interval,
-        };
+        let commit_at = self.last_commit.map_or(opened + interval, |last| {
+            let since = match opened < last.began + interval {
+                true => last.began,
+                false => opened,
+            };
+            (since + interval).max(last.ended + interval.min(last.ended - last.began))
+        });
         self.transaction = Some(Transaction {
             opened,
             commit_at,
@@ -223,10 +227,10 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         self.failures = 0;
         self.undone_in_a_row = 0;
         self.commit_began = None;
-        self.last_commit_began = Some(began);
         self.ledger.committed(&self.committing);
         self.processor.committed();
         let now = self.clock.now();
+        self.last_commit = Some(Commit { began, ended: now });
         let (opened, records) = self
             .transaction
             .take()
