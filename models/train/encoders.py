@@ -4,7 +4,7 @@ import importlib.util
 import json
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -47,7 +47,8 @@ def tokenizer() -> Tokenizer:
 
 @dataclass(frozen=True)
 class Form:
-    """What an encoder looks like; `buckets` counts the learned distances that are added to attention (0: none)."""
+    """What an encoder looks like; `buckets` counts the learned distances that are added to attention (0: none), and `relu`
+    stands in place of GELU, which costs a tenth of a layer's time."""
 
     layers: int = 6
     hidden: int = 384
@@ -55,6 +56,7 @@ class Form:
     inner: int = 1536
     epsilon: float = 1e-12
     buckets: int = 0
+    relu: bool = False
 
 
 MINILM = Form()
@@ -85,6 +87,7 @@ class Layer(nn.Module):
     def __init__(self, form: Form, dropout: float):
         super().__init__()
         self.heads, self.dropout = form.heads, dropout
+        self.bend = F.relu if form.relu else F.gelu
         self.qkv = Product(form.hidden, 3 * form.hidden)
         self.out = Product(form.hidden, form.hidden)
         self.norm1 = nn.LayerNorm(form.hidden, eps=form.epsilon)
@@ -98,7 +101,7 @@ class Layer(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         mixed = self.out(mixed.transpose(1, 2).reshape(b, t, h))
         x = self.norm1(x + F.dropout(mixed, self.dropout, self.training))
-        return self.norm2(x + F.dropout(self.down(F.gelu(self.up(x))), self.dropout, self.training))
+        return self.norm2(x + F.dropout(self.down(self.bend(self.up(x))), self.dropout, self.training))
 
 
 @cache
@@ -179,7 +182,7 @@ def _layer(state: dict, w: dict, i: int, p: str, joined: list, parts: tuple):
 def encoder(state: dict, form: Form = MINILM, keep: tuple | None = None) -> Encoder:
     """The encoder with these weights; `keep` names the layers that stay, lowest first."""
     keep = tuple(range(form.layers)) if keep is None else keep
-    short = Form(len(keep), form.hidden, form.heads, form.inner, form.epsilon, form.buckets)
+    short = replace(form, layers=len(keep))
     renamed = {}
     for name, array in state.items():
         if name.startswith("layers."):
@@ -191,6 +194,18 @@ def encoder(state: dict, form: Form = MINILM, keep: tuple | None = None) -> Enco
     net = Encoder(len(state["words.weight"]), short)
     net.load_state_dict(renamed)
     return net
+
+
+def pruned(state: dict, inner: int) -> dict:
+    """The same layers with the `inner` units whose weights are greatest, in and out."""
+    out = dict(state)
+    for up in [name for name in state if name.endswith(".up.weight")]:
+        layer = up.removesuffix("up.weight")
+        size = np.linalg.norm(state[up], axis=1) * np.linalg.norm(state[layer + "down.weight"], axis=0)
+        stay = np.sort(np.argsort(-size)[:inner])
+        out[up], out[layer + "up.bias"] = state[up][stay], state[layer + "up.bias"][stay]
+        out[layer + "down.weight"] = state[layer + "down.weight"][:, stay]
+    return out
 
 
 def pretrained() -> Encoder:

@@ -6,6 +6,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+# Operators that ONNX Runtime adds to the standard's.
+RUNTIME = "com.microsoft"
+
 
 class Graph:
     """Collects nodes and constants; gives a checked model."""
@@ -26,8 +29,8 @@ class Graph:
 
     def save(self, path: Path, inputs: list, outputs: list):
         graph = helper.make_graph(self.nodes, "tidegate", inputs, outputs, self.constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8,
-                                  producer_name="tidegate")
+        sets = [helper.make_opsetid("", self.opset), helper.make_opsetid(RUNTIME, 1)]
+        model = helper.make_model(graph, opset_imports=sets, ir_version=8, producer_name="tidegate")
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString())
 
