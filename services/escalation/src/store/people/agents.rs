@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_proto::escalation::v1::{Agent, Role, UpdateAgentRequest};
 
-use super::{Record, Upsert, again, all, find, named, note, page_of};
+use super::{Record, Upsert, all, find, hash_of, name_and_etag, named, note, page_of};
 use crate::{
     caller::Caller,
     error::{Refusal, StoreError},
@@ -49,8 +49,15 @@ impl Store {
         caller: &Caller,
         request: UpdateAgentRequest,
     ) -> Result<Agent, StoreError> {
-        let caller = caller.clone();
-        self.writer.run(AgentUpdate { caller, request }).await
+        let change = Upsert {
+            caller: caller.clone(),
+            hash: hash_of(Agent::KIND, &request),
+            wanted: request.agent.unwrap_or_default(),
+            mask: request.update_mask,
+            allow_missing: request.allow_missing,
+            request_id: request.request_id,
+        };
+        self.writer.run(change).await
     }
 
     /// Keeps the hash (SHA-256) of an agent's new token; earlier tokens end.
@@ -90,28 +97,6 @@ impl Store {
     }
 }
 
-/// A change of an agent.
-struct AgentUpdate {
-    caller: Caller,
-    request: UpdateAgentRequest,
-}
-
-impl Job for AgentUpdate {
-    type Answer = Agent;
-
-    async fn run(&self, unit: &mut Unit) -> Result<Agent, StoreError> {
-        let Self { caller, request } = self;
-        let upsert = Upsert {
-            caller,
-            wanted: &request.agent.clone().unwrap_or_default(),
-            mask: request.update_mask.as_ref(),
-            allow_missing: request.allow_missing,
-        };
-        let again = again(caller, Agent::KIND, &request.request_id, request);
-        upsert.run(unit, &again).await
-    }
-}
-
 impl Record for Agent {
     const TABLE: &'static str = "agents";
     const KIND: &'static str = "agent";
@@ -119,20 +104,7 @@ impl Record for Agent {
     const FIELDS: &'static [&'static str] =
         &["role", "queues", "languages", "pseudonym", "disabled"];
 
-    fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..Self::default()
-        }
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn etag(&mut self) -> &mut String {
-        &mut self.etag
-    }
+    name_and_etag!();
 
     fn take(&mut self, field: &str, from: &Self) {
         match field {

@@ -14,6 +14,7 @@ use super::{
     page::{Page, PageToken},
     sql::{Bind, Sql, get},
     unit::{Entry, Request, Unit},
+    writer::Job,
 };
 use crate::{
     audit::Payload,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// What is kept under a name and changed field by field.
-trait Record: Message + Default + Clone {
+trait Record: Message + Default + Clone + 'static {
     /// Its table; also how its names begin.
     const TABLE: &'static str;
     /// What it is called in actions of the audit trail.
@@ -49,27 +50,58 @@ trait Record: Message + Default + Clone {
     fn missing(name: &str) -> Refusal;
 }
 
+/// The part of [`Record`] that every message with a name and an etag writes alike.
+macro_rules! name_and_etag {
+    () => {
+        fn named(name: &str) -> Self {
+            Self {
+                name: name.to_owned(),
+                ..Self::default()
+            }
+        }
+
+        fn name(&self) -> &str {
+            &self.name
+        }
+
+        fn etag(&mut self) -> &mut String {
+            &mut self.etag
+        }
+    };
+}
+use name_and_etag;
+
 /// A change of a record.
-struct Upsert<'a, M> {
-    caller: &'a Caller,
-    wanted: &'a M,
-    mask: Option<&'a FieldMask>,
+struct Upsert<M> {
+    caller: Caller,
+    wanted: M,
+    mask: Option<FieldMask>,
     allow_missing: bool,
+    request_id: String,
+    /// Of the kind and the whole request.
+    hash: [u8; 32],
 }
 
-impl<M: Record> Upsert<'_, M> {
+impl<M: Record> Job for Upsert<M> {
+    type Answer = M;
+
     /// Makes the record or changes it, once for each request.
-    async fn run(&self, unit: &mut Unit, request: &Request<'_>) -> Result<M, StoreError> {
-        if let Some(record) = unit.reply(request).await? {
+    async fn run(&self, unit: &mut Unit) -> Result<M, StoreError> {
+        let request = Request {
+            caller: &self.caller.agent,
+            id: &self.request_id,
+            hash: self.hash,
+        };
+        if let Some(record) = unit.reply(&request).await? {
             return Ok(record);
         }
-        let wanted = self.wanted;
+        let wanted = &self.wanted;
         check_name(M::NAME, &format!("{}/", M::TABLE), wanted.name())?;
         let known: Option<M> = named(unit, wanted.name()).await?;
         // One that there isn't yet is nobody's; who may make one is the service's to say.
         let may = known
             .as_ref()
-            .map_or(self.allow_missing, |record| record.seen_by(self.caller));
+            .map_or(self.allow_missing, |record| record.seen_by(&self.caller));
         if !may {
             return Err(M::missing(wanted.name()).into());
         }
@@ -77,40 +109,42 @@ impl<M: Record> Upsert<'_, M> {
         let before = known.as_ref().map_or(Value::Null, Record::json);
         let mut record = known.unwrap_or_else(|| M::named(wanted.name()));
         check_etag(wanted.clone().etag(), record.etag())?;
-        for field in masked(self.mask, M::FIELDS)? {
+        for field in masked(self.mask.as_ref(), M::FIELDS)? {
             record.take(field, wanted);
         }
         record.check(unit).await?;
         let etag = record.etag();
         *etag = next_etag(etag);
-        self.store(unit, &record).await?;
+        store(unit, &record).await?;
         let action = format!("{}.{what}", M::KIND);
         note(
             unit,
-            self.caller,
+            &self.caller,
             &action,
             record.name(),
             before,
             record.json(),
         );
-        unit.keep_reply(request, &record, 0);
+        unit.keep_reply(&request, &record, 0);
         Ok(record)
     }
+}
 
-    async fn store(&self, unit: &mut Unit, record: &M) -> Result<(), StoreError> {
-        let mut columns: Vec<(&str, Bind)> = vec![
-            ("name", record.name().into()),
-            ("body", record.encode_to_vec().into()),
-        ];
-        columns.extend(M::beside());
-        let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        let (table, names) = (M::TABLE, names.join(","));
-        let mut sql = Sql::new(&format!("INSERT INTO {table} ({names}) VALUES "));
-        sql.rows([values])
-            .text(" ON CONFLICT (name) DO UPDATE SET body=excluded.body");
-        unit.write(&sql).await?;
-        Ok(())
-    }
+async fn store<M: Record>(unit: &mut Unit, record: &M) -> Result<(), StoreError> {
+    let mut columns: Vec<(&str, Bind)> = vec![
+        ("name", record.name().into()),
+        ("body", record.encode_to_vec().into()),
+    ];
+    columns.extend(M::beside());
+    let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let (table, names) = (M::TABLE, names.join(","));
+    let mut sql = Sql::new(&format!("INSERT INTO {table} ({names}) VALUES "));
+    sql.rows([values])
+        .text(" ON CONFLICT (name) DO UPDATE SET body=excluded.body");
+    unit.write(&sql).await?;
+    // It may have been a queue.
+    unit.forget_queue(record.name());
+    Ok(())
 }
 
 /// All records of a kind. There are tens, not thousands.
@@ -182,18 +216,10 @@ fn check_etag(given: &str, current: &str) -> Result<(), Refusal> {
     })
 }
 
-fn again<'a>(
-    caller: &'a Caller,
-    method: &str,
-    request_id: &'a str,
-    request: &impl Message,
-) -> Request<'a> {
-    let hash = Sha256::new_with_prefix(method).chain_update(request.encode_to_vec());
-    Request {
-        caller: &caller.agent,
-        id: request_id,
-        hash: hash.finalize().into(),
-    }
+/// Tells requests for one kind of record apart.
+fn hash_of(kind: &str, request: &impl Message) -> [u8; 32] {
+    let hash = Sha256::new_with_prefix(kind).chain_update(request.encode_to_vec());
+    hash.finalize().into()
 }
 
 fn note(

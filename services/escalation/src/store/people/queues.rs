@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::AnyPool;
 use tidegate_proto::escalation::v1::{CaseState, Queue, UpdateQueueRequest};
 
-use super::{Record, Upsert, again, all, find, page_of};
+use super::{Record, Upsert, all, find, hash_of, name_and_etag, page_of};
 use crate::{
     caller::Caller,
     error::{Refusal, StoreError},
@@ -14,7 +14,6 @@ use crate::{
         page::{Page, PageToken},
         sql::{Bind, Sql, get},
         unit::Unit,
-        writer::Job,
     },
     times::{duration_millis, timestamp},
 };
@@ -49,8 +48,15 @@ impl Store {
         caller: &Caller,
         request: UpdateQueueRequest,
     ) -> Result<Queue, StoreError> {
-        let caller = caller.clone();
-        self.writer.run(QueueUpdate { caller, request }).await
+        let change = Upsert {
+            caller: caller.clone(),
+            hash: hash_of(Queue::KIND, &request),
+            wanted: request.queue.unwrap_or_default(),
+            mask: request.update_mask,
+            allow_missing: request.allow_missing,
+            request_id: request.request_id,
+        };
+        self.writer.run(change).await
     }
 }
 
@@ -104,30 +110,6 @@ async fn count(pool: &AnyPool, queue: &mut Queue, now: i64) -> Result<(), StoreE
     Ok(())
 }
 
-/// A change of a queue.
-struct QueueUpdate {
-    caller: Caller,
-    request: UpdateQueueRequest,
-}
-
-impl Job for QueueUpdate {
-    type Answer = Queue;
-
-    async fn run(&self, unit: &mut Unit) -> Result<Queue, StoreError> {
-        let Self { caller, request } = self;
-        let upsert = Upsert {
-            caller,
-            wanted: &request.queue.clone().unwrap_or_default(),
-            mask: request.update_mask.as_ref(),
-            allow_missing: request.allow_missing,
-        };
-        let again = again(caller, Queue::KIND, &request.request_id, request);
-        let queue = upsert.run(unit, &again).await?;
-        unit.forget_queue(&queue.name);
-        Ok(queue)
-    }
-}
-
 impl Record for Queue {
     const TABLE: &'static str = "queues";
     const KIND: &'static str = "queue";
@@ -141,20 +123,7 @@ impl Record for Queue {
         "flood_limit",
     ];
 
-    fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..Self::default()
-        }
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn etag(&mut self) -> &mut String {
-        &mut self.etag
-    }
+    name_and_etag!();
 
     fn take(&mut self, field: &str, from: &Self) {
         match field {
