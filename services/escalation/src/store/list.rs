@@ -1,9 +1,9 @@
 //! One page of a list, in bounded time however many cases there are and whatever the filter asks.
 //!
 //! A page walks along an index in the list's order: by rank, one walk for each queue and state that
-//! may be in the list; by deadline, one for each state. Where a filter asks for more than queue and state, a walk meets
-//! rows that do not fit; after [`LOOKS`] rows the page ends, short or empty, with a token that goes
-//! on from there (AIP-158 lets it).
+//! may be in the list; by deadline, one for each state. Where a filter asks for more than queue and
+//! state, a walk meets rows that do not fit; after [`LOOKS`] rows the page ends, short or empty, with
+//! a token that goes on from there (AIP-158 lets it).
 
 use sqlx::{AnyPool, any::AnyRow};
 use tidegate_proto::escalation::v1::{Case, CaseState};
@@ -16,7 +16,7 @@ use super::{
 use crate::{caller::Caller, error::StoreError, filter::Filter};
 
 /// How many rows of the indexes one page may look at.
-const LOOKS: usize = 4_000;
+const LOOKS: usize = 2_000;
 /// How many walks one statement takes side by side: SQLite has a limit.
 const WALKS: usize = 120;
 /// Every state that a stored case may be in.
