@@ -1,5 +1,7 @@
 //! The review queue's store: intake, a hundred agents at once, lists of a large store, and how soon
-//! a watcher knows.
+//! a watcher knows; and the whole path from a record on Kafka.
+
+pub(super) mod path;
 
 use std::{
     sync::{

@@ -181,9 +181,12 @@ impl Feed {
 
     /// Queues one event; waits while the queue is full.
     pub(super) fn send(&self, event: &Prepared) -> anyhow::Result<()> {
-        let mut record = BaseRecord::to(&self.topic)
-            .key(&event.key)
-            .payload(&event.payload);
+        self.write(&event.key, &event.payload)
+    }
+
+    /// Queues one record; waits while the queue is full.
+    pub(super) fn write(&self, key: &str, payload: &[u8]) -> anyhow::Result<()> {
+        let mut record = BaseRecord::to(&self.topic).key(key).payload(payload);
         while let Err((error, back)) = self.producer.send(record) {
             let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
             anyhow::ensure!(is_full, "write to {}: {error}", self.topic);

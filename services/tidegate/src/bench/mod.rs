@@ -65,13 +65,19 @@ enum Part {
     Curve,
     /// Memory of a consumer process under full load
     Memory,
-    /// The review queue's store: intake, agents at once, lists
+    /// The review queue: its store's intake, agents at once and lists; from a record to a watcher
     Cases,
 }
 
 impl Part {
     /// Those that need a cluster.
-    const ON_KAFKA: [Self; 4] = [Self::Kafka, Self::Latency, Self::Curve, Self::Memory];
+    const ON_KAFKA: [Self; 5] = [
+        Self::Cases,
+        Self::Kafka,
+        Self::Latency,
+        Self::Curve,
+        Self::Memory,
+    ];
 }
 
 /// What all parts share.
@@ -118,16 +124,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     if wants(Part::Cases) {
         report.rows.extend(cases::measure(args.cases.max(1))?);
     }
-    if Part::ON_KAFKA.iter().any(|part| wants(*part)) {
-        let cluster = Cluster::start(args.brokers.as_deref())?;
-        with_kafka(&bench, &cluster, wants, &mut report)?;
-    }
+    let on_kafka = if Part::ON_KAFKA.iter().any(|part| wants(*part)) {
+        Cluster::start(args.brokers.as_deref())
+            .and_then(|cluster| with_kafka(&bench, &cluster, wants, &mut report))
+    } else {
+        Ok(())
+    };
     report.machine.ended();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print!("{}", report.table());
     }
+    // What was measured before is not lost with it.
+    on_kafka?;
     let missed = |row: &report::Row| row.goal.as_ref().is_some_and(|goal| !goal.met);
     if report.rows.iter().any(missed) {
         progress("some goals were missed; see the table");
@@ -141,6 +151,9 @@ fn with_kafka(
     wants: impl Fn(Part) -> bool,
     report: &mut Report,
 ) -> anyhow::Result<()> {
+    if wants(Part::Cases) {
+        report.rows.push(cases::path::measure(cluster)?);
+    }
     let mut rate = None;
     if wants(Part::Kafka) || wants(Part::Latency) || wants(Part::Curve) {
         let input = cluster.preload(&bench.messages, bench.records)?;
