@@ -215,10 +215,8 @@ pub(crate) fn alarm(row: &Row, warn_ms: i64) -> i64 {
 
 /// Puts in new cases.
 pub(crate) fn insert(rows: &[Row]) -> Sql {
-    let mut sql = Sql::new(&format!(
-        "INSERT INTO cases ({FIXED},{}) VALUES ",
-        MOVING.join(",")
-    ));
+    let names = MOVING.join(",");
+    let mut sql = Sql::change("INSERT", &format!("INTO cases ({FIXED},{names}) VALUES "));
     sql.rows(rows.iter().map(|row| {
         let mut columns = fixed(row.num, &row.case);
         columns.extend(moving(&row.case, row.alarm));
@@ -230,7 +228,7 @@ pub(crate) fn insert(rows: &[Row]) -> Sql {
 /// Changes cases: of each the same columns. A case may be there more than once.
 pub(crate) fn update<'a>(rows: impl Iterator<Item = &'a Row>, change: Change) -> Sql {
     let is_moving = |at: &usize| (change.moving >> at) & 1 == 1;
-    let mut sql = Sql::new("UPDATE cases SET ");
+    let mut sql = Sql::change("UPDATE", "cases SET ");
     let names = MOVING.iter().enumerate();
     let names = names.filter(|(at, _)| is_moving(at)).map(|(_, name)| *name);
     // Number and name never change.

@@ -94,6 +94,17 @@ impl Sql {
         }
     }
 
+    /// A statement that changes many rows: `INSERT` or `UPDATE`, and what follows. Whoever sees it
+    /// fail gives the transaction up, so SQLite need not copy each page before it changes, to be
+    /// able to take the statement back alone: it takes back the transaction.
+    pub(crate) fn change(verb: &str, text: &str) -> Self {
+        Self {
+            text: format!("{verb} {text}"),
+            unnamed: format!("{verb} OR ROLLBACK {text}"),
+            binds: Vec::new(),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn as_str(&self) -> &str {
         &self.text

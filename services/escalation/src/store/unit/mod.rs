@@ -285,16 +285,16 @@ impl Unit {
         self.write_changed().await?;
         let tables = [
             (
-                "INSERT INTO audit (sequence,time,actor,action,resource,payload_hash,hash,payload,\
+                "INTO audit (sequence,time,actor,action,resource,payload_hash,hash,payload,\
                  salt,watched) VALUES ",
                 std::mem::take(&mut self.audit),
             ),
             (
-                "INSERT INTO outbox (sequence,num,body) VALUES ",
+                "INTO outbox (sequence,num,body) VALUES ",
                 std::mem::take(&mut self.outbox),
             ),
             (
-                "INSERT INTO replies (caller,request_id,request_hash,answer,num,time) VALUES ",
+                "INTO replies (caller,request_id,request_hash,answer,num,time) VALUES ",
                 std::mem::take(&mut self.replies.rows),
             ),
         ];
@@ -303,7 +303,7 @@ impl Unit {
             let mut rows = rows.into_iter();
             while left > 0 {
                 let some = some_of(left);
-                let mut sql = Sql::new(text);
+                let mut sql = Sql::change("INSERT", text);
                 sql.rows(rows.by_ref().take(some));
                 self.run(&sql).await?;
                 left -= some;
