@@ -7,7 +7,10 @@ use tidegate_proto::{
 
 use crate::{
     life::language,
-    store::sql::{Bind, Sql},
+    store::{
+        sql::{Bind, Sql},
+        trail::of_resource,
+    },
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(super) enum Comparison {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Text,
+    /// What an audit entry is about.
+    Resource,
     /// A resource name: its prefix may be left out.
     Name(&'static str),
     /// The primary part of a language tag.
@@ -78,7 +83,7 @@ pub(super) const CASES: &[Field] = &[
 ];
 
 pub(super) const AUDIT: &[Field] = &[
-    field("resource", "resource", Kind::Text),
+    field("resource", "resource", Kind::Resource),
     field("actor", "actor", Kind::Text),
     field("action", "action", Kind::Text),
     field("time", "time", Kind::Time),
@@ -125,7 +130,9 @@ pub(super) struct Term {
 enum Test {
     /// `column SIGN value`.
     Compare(&'static str, Bind),
-    /// As before, and there is a time at all.
+    /// An audit entry is about this.
+    About(Bind),
+    /// As [`Compare`](Self::Compare), and there is a time at all.
     CompareTime(&'static str, i64),
     /// There is something.
     Present(Bind),
@@ -150,7 +157,7 @@ impl Field {
         let name = self.name;
         if comparison == Has && value == "*" {
             return Ok(match self.kind {
-                Kind::Text | Kind::Name(_) | Kind::Language | Kind::Words => {
+                Kind::Text | Kind::Resource | Kind::Name(_) | Kind::Language | Kind::Words => {
                     Test::Present("".into())
                 }
                 _ => Test::Present(0.into()),
@@ -175,7 +182,8 @@ impl Field {
                 .ok_or_else(|| format!("{name} has no value of this name"))
         };
         Ok(match self.kind {
-            Kind::Text => Test::Compare(sign, value.into()),
+            Kind::Resource if comparison != NotEqual => Test::About(value.into()),
+            Kind::Text | Kind::Resource => Test::Compare(sign, value.into()),
             Kind::Name(prefix) if value.is_empty() || value.starts_with(prefix) => {
                 Test::Compare(sign, value.into())
             }
@@ -239,6 +247,7 @@ impl Term {
             Test::Compare(sign, value) => {
                 sql.text(&format!("{column}{sign}")).bind(value.clone());
             }
+            Test::About(resource) => of_resource(resource, sql),
             Test::CompareTime(sign, time) => {
                 sql.text(&format!("({column}<>0 AND {column}{sign}"))
                     .bind(*time)

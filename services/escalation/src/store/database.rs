@@ -26,8 +26,14 @@ pub(crate) enum Dialect {
 }
 
 /// Every change of the tables, in order. One that was released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "first", include_str!("../../migrations/0001_first.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("../../migrations/0001_first.sql")),
+    (
+        2,
+        "audit index",
+        include_str!("../../migrations/0002_audit_index.sql"),
+    ),
+];
 
 /// How long a statement may wait for a connection, or for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);

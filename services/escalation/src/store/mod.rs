@@ -13,7 +13,7 @@ mod settings;
 pub(crate) mod sql;
 mod sweep;
 mod topics;
-mod trail;
+pub(crate) mod trail;
 mod unit;
 mod work;
 mod writer;

@@ -6,6 +6,7 @@ use super::{
     Store, Swept,
     columns::{self, Row},
     sql::{Sql, get},
+    trail::of_resource,
     unit::{Entry, Unit},
     writer::Job,
 };
@@ -169,8 +170,9 @@ async fn remove_old(unit: &mut Unit, swept: &mut Swept) -> Result<(), StoreError
 /// transaction must be flushed before.
 pub(crate) async fn empty_payloads(unit: &mut Unit, name: &str) -> Result<Vec<i64>, StoreError> {
     let nothing: Vec<u8> = Vec::new();
-    let mut sql = Sql::new("SELECT sequence FROM audit WHERE resource=");
-    sql.bind(name).text(" AND payload<>").bind(nothing.clone());
+    let mut sql = Sql::new("SELECT sequence FROM audit WHERE ");
+    of_resource(&name.into(), &mut sql);
+    sql.text(" AND payload<>").bind(nothing.clone());
     let rows = unit.rows(&sql).await?;
     let numbers: Vec<i64> = rows
         .iter()
@@ -181,8 +183,8 @@ pub(crate) async fn empty_payloads(unit: &mut Unit, name: &str) -> Result<Vec<i6
         sql.bind(nothing.clone())
             .text(", salt=")
             .bind(nothing)
-            .text(" WHERE resource=")
-            .bind(name);
+            .text(" WHERE ");
+        of_resource(&name.into(), &mut sql);
         unit.write(&sql).await?;
     }
     Ok(numbers)

@@ -7,7 +7,7 @@ use super::{
     Store,
     database::{Database, Dialect},
     page::{Page, PageToken},
-    sql::{Sql, get},
+    sql::{Bind, Sql, get},
 };
 use crate::{
     audit::{FIRST, Link, Stored, Verifier},
@@ -71,6 +71,16 @@ fn read(row: &AnyRow) -> Result<Stored, StoreError> {
         payload: get(row, 7)?,
         salt: get(row, 8)?,
     })
+}
+
+/// Appends which entries are about a resource, as they are found: a case's opening has its number, all
+/// others are in an index.
+pub(crate) fn of_resource(resource: &Bind, sql: &mut Sql) {
+    sql.text("(sequence=coalesce((SELECT num FROM cases WHERE name=")
+        .bind(resource.clone())
+        .text("),0) OR (resource=")
+        .bind(resource.clone())
+        .text(" AND (action<>'case.open' OR length(payload)=0)))");
 }
 
 /// Appends which entries exist for a caller: none about a queue that it does not see, nor about the

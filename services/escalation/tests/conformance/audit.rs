@@ -92,6 +92,48 @@ pub(crate) async fn entries_are_found_by_filter_page_by_page(world: &World) {
     );
 }
 
+pub(crate) async fn entries_about_a_case_are_found_by_its_name_even_when_it_is_gone(world: &World) {
+    let case = world.open_case(arriving("1")).await;
+    let other = world.open_case(arriving("2")).await;
+    world.claim(&agent("ana"), &case).await;
+    let resolved = world
+        .act(&agent("ana"), &case, resolve(Outcome::Hide))
+        .await;
+    resolved.unwrap();
+    let steps = ["case.resolve", "case.claim", "case.open"];
+    let about = format!("resource = \"{}\"", case.name);
+    assert_eq!(found(world, &about).await, steps);
+    let all = found(world, "action != \"queue.create\"").await.len();
+    let rest = found(
+        world,
+        &format!("NOT ({about}) AND action != \"queue.create\""),
+    )
+    .await;
+    assert_eq!(rest.len(), all - steps.len());
+    let nobody = format!("NOT resource = \"cases/{}\" AND {about}", "0".repeat(36));
+    assert_eq!(found(world, &nobody).await, steps);
+
+    world.pass(366 * 86_400_000);
+    let removed = world.store.sweep().await.unwrap().removed;
+    assert_eq!(removed, 1, "the decided one is old");
+    assert_eq!(found(world, &about).await, steps);
+    let about_other = format!("resource = \"{}\"", other.name);
+    assert!(
+        found(world, &about_other)
+            .await
+            .contains(&"case.open".to_owned())
+    );
+}
+
+/// The actions of the entries that a filter finds, the newest first.
+async fn found(world: &World, filter: &str) -> Vec<String> {
+    let filter = Filter::audit(filter).unwrap();
+    let (caller, page) = (Caller::system(), Page::new(100, "").unwrap());
+    let list = world.store.audit_list(&caller, &filter, page);
+    let (entries, _) = list.await.unwrap();
+    entries.into_iter().map(|entry| entry.action).collect()
+}
+
 pub(crate) async fn tampering_shows(world: &World) {
     let case = world.open_case(arriving("1")).await;
     for _ in 0..3 {

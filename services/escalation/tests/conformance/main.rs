@@ -102,6 +102,7 @@ fn main() -> ExitCode {
             every_step_is_an_entry_and_the_chain_holds
             a_look_at_a_case_is_an_entry
             entries_are_found_by_filter_page_by_page
+            entries_about_a_case_are_found_by_its_name_even_when_it_is_gone
             tampering_shows
         }
         people {
