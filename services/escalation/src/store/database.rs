@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fs::File,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -65,6 +66,9 @@ pub(crate) struct Database {
     pages: Arc<AtomicU32>,
     /// Whether the writer is to finish a checkpoint.
     finish: Arc<AtomicBool>,
+    /// SQLite's file. Never closed: with it all of the process's locks on the file would go, SQLite's
+    /// own as well.
+    file: Option<&'static File>,
 }
 
 impl Database {
@@ -113,6 +117,7 @@ impl Database {
             readers: pool(dialect, &url, readers.max(1), Use::Reading, &pages).await?,
             pages,
             finish: Arc::default(),
+            file: file(&url).map(|file| &*Box::leak(Box::new(file))),
         })
     }
 }
@@ -135,21 +140,35 @@ impl Database {
         if self.dialect == Dialect::Postgres {
             return;
         }
+        let mut synced = false;
         for _ in 0..CHECKPOINT_TRIES {
             match passive_checkpoint(&self.readers).await {
                 Ok(Log { pages, left }) => {
                     if pages < LOG_PAGES {
                         return;
                     }
-                    if left <= LAST_PAGES {
+                    if left <= LAST_PAGES && synced {
                         self.finish.store(true, Ordering::Release);
                         return;
                     }
+                    self.sync().await;
+                    synced = true;
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the log stays as it is for now");
                     return;
                 }
+            }
+        }
+    }
+
+    /// Lets the disk have what checkpoints brought into SQLite's file. The one that comes to the log's
+    /// end waits for it; so much the less, the more is there by then.
+    async fn sync(&self) {
+        if let Some(file) = self.file {
+            let done = tokio::task::spawn_blocking(|| file.sync_data()).await;
+            if !matches!(done, Ok(Ok(()))) {
+                tracing::debug!("SQLite's file was not synced ahead; its checkpoint does it");
             }
         }
     }
@@ -184,6 +203,13 @@ impl Database {
         tx.commit().await?;
         Ok(id)
     }
+}
+
+/// SQLite's file, by its URL.
+fn file(url: &str) -> Option<File> {
+    let path = url.strip_prefix("sqlite:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    File::open(path.split('?').next()?).ok()
 }
 
 /// SQLite's log after a checkpoint, in pages.
