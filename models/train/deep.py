@@ -16,8 +16,8 @@ from .data import AUTHORED, OWN, TRAIN, Rows
 from .functional import PREFIX
 from .labels import HEADLINE, INDEX, LABELS
 from .metrics import auc, best_threshold, f1, sigmoid
-from .prepare import CLS, PLAIN, SEP, VALID, Pool
-from .teacher import RECOMBINED
+from .prepare import CLS, SEP, Pool
+from .teacher import PLAIN, RECOMBINED, VALID
 
 
 @dataclass

@@ -11,12 +11,11 @@ from . import encoders, store, teacher, wordpiece
 from .data import AUTHORED, OWN, TRAIN, VALIDATION, Rows, augmented, row_weights
 from .functional import PREFIX
 from .labels import LABELS
-from .teacher import RECOMBINED
+from .teacher import PLAIN, RECOMBINED, VALID
 
 CLS, SEP = 2, 3
 # Special pieces under the names that MPNet's vocabulary gives them.
 OTHER_NAMES = {"[PAD]": "<pad>", "[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>"}
-PLAIN, VALID = 0, 100
 
 
 def vocabulary(rows: Rows, new_words: int, seed: int) -> dict:
@@ -90,7 +89,7 @@ def pack(tokenizer, texts: list, limit: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class Pool:
-    """Packed texts. `kind` is 0 for rows as they stand, 1, 2, … for obfuscated copies by round, 100 for validation rows."""
+    """Packed texts. `kind` is PLAIN for rows as they stand, 1, 2, … for obfuscated copies by round, VALID for validation rows."""
 
     ids: np.ndarray
     length: np.ndarray

@@ -15,6 +15,8 @@ from .normalize import normalize_all
 
 # The source name of texts that nobody labelled: they are made of training texts, and only the teachers speak about them.
 RECOMBINED = "recombined"
+# Kinds of a prepared text: a row as it stands, and a validation row; obfuscated copies by round lie between.
+PLAIN, VALID = 0, 100
 # How often an authored and a functional text is cut, spliced with an authored one, and given other words.
 TIMES = {AUTHORED: (3, 6, 5), PREFIX: (0.5, 0.8, 0.7)}
 # What the finished `deep` is asked about beside, for `screen` alone: more such texts, and how many of them.
@@ -60,7 +62,7 @@ def lessons(rows: Rows, work, log, deep=None, threads: int = 1) -> Lessons | Non
         return None
     about, notes = store.load(work / "texts.bin")
     soft = store.load(work / "soft.bin")[0]["soft"].astype(np.float32) / 12
-    taught = about["kind"] < 100
+    taught = about["kind"] < VALID
     texts = [text for text, use in zip(notes["texts"], taught) if use]
     origin, kind, soft = about["origin"][taught], about["kind"][taught], sigmoid(soft[taught])
     if deep:

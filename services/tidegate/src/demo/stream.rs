@@ -9,8 +9,13 @@ use rdkafka::{
 };
 use serde_json::{Value, json};
 
-/// Messages written for Tidegate, one a line: language, channel, platform, text.
+/// Messages written for Tidegate, one a line: labels that lead somewhere, language, channel, platform,
+/// text. The labels are by their codes in `models/train/labels.py`, as the writer sees them; `-` is none.
 const MESSAGES: &str = include_str!("../../data/messages.tsv");
+
+/// How many of a hundred messages lead somewhere: most of what a brand is told is praise and chatter.
+/// Half of the file's lines do, so that the stream does not repeat itself.
+const LEADING: u32 = 20;
 
 /// Hateful messages, written for the stream so that the route is exercised; none is a real post.
 const HATEFUL: [&str; 8] = [
@@ -39,12 +44,21 @@ pub(crate) const FAMILY: [&str; 8] = [
     "Hart",
 ];
 
-/// The messages: language, channel, platform, text.
-pub(crate) fn messages() -> Vec<[&'static str; 4]> {
-    MESSAGES
-        .lines()
-        .filter_map(|line| line.splitn(4, '\t').collect::<Vec<_>>().try_into().ok())
-        .collect()
+/// A message: language, channel, platform, text.
+type Message = [&'static str; 4];
+
+/// The messages.
+pub(crate) fn messages() -> Vec<Message> {
+    labelled().map(|(_, message)| message).collect()
+}
+
+/// The messages, each with whether it leads somewhere.
+fn labelled() -> impl Iterator<Item = (bool, Message)> {
+    MESSAGES.lines().filter_map(|line| {
+        let (labels, message) = line.split_once('\t')?;
+        let message = message.splitn(4, '\t').collect::<Vec<_>>();
+        Some((labels != "-", message.try_into().ok()?))
+    })
 }
 
 /// One record to feed.
@@ -80,7 +94,8 @@ impl Fed {
 /// The stream. The same seed and clock give the same records.
 pub(crate) struct Stream {
     rng: ChaCha8Rng,
-    messages: Vec<[&'static str; 4]>,
+    leading: Vec<Message>,
+    quiet: Vec<Message>,
     count: u64,
 }
 
@@ -88,9 +103,12 @@ impl Stream {
     /// A stream that starts from `seed`.
     #[must_use]
     pub(crate) fn new(seed: u64) -> Self {
+        let (leading, quiet): (Vec<_>, Vec<_>) = labelled().partition(|(leads, _)| *leads);
+        let messages = |list: Vec<(bool, Message)>| list.into_iter().map(|(_, it)| it).collect();
         Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
-            messages: messages(),
+            leading: messages(leading),
+            quiet: messages(quiet),
             count: 0,
         }
     }
@@ -99,8 +117,11 @@ impl Stream {
     pub(crate) fn next(&mut self, now_ms: i64) -> Fed {
         self.count += 1;
         let id = format!("evt-{:08}", self.count);
-        let [lang, channel, platform, mut text] = self
-            .messages
+        let messages = match self.rng.random_ratio(LEADING, 100) {
+            true => &self.leading,
+            false => &self.quiet,
+        };
+        let [lang, channel, platform, mut text] = messages
             .choose(&mut self.rng)
             .copied()
             .unwrap_or(["en", "comment", "x", "hi"]);
@@ -196,9 +217,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_of_the_message_file_has_four_fields() {
+    fn every_line_of_the_message_file_is_a_message_and_half_lead_somewhere() {
         let stream = Stream::new(1);
-        assert_eq!(stream.messages.len(), MESSAGES.lines().count());
+        let (leading, quiet) = (stream.leading.len(), stream.quiet.len());
+        assert_eq!(leading + quiet, MESSAGES.lines().count());
+        assert!(leading > 500 && quiet > 500, "{leading} and {quiet}");
     }
 
     #[test]
