@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from .bundle import Model
-from .data import AUTHORED, TEST, VALIDATION, Rows, hard_known
+from .data import TEST, VALIDATION, Rows, hard_known
 from .evaluate import kind_of
 from .labels import HEADLINE, INDEX, LABELS
 from .metrics import f1

@@ -1,7 +1,6 @@
 """The deep model: MiniLM tuned on labels and on what its teachers think, exported with int8 matrix products."""
 
 import ast
-import math
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import encoders, prepare, store, wordpiece
-from .data import AUTHORED, OWN, TRAIN, Rows
+from .data import AUTHORED, OWN
 from .functional import PREFIX
 from .labels import HEADLINE, INDEX, LABELS
 from .metrics import auc, best_threshold, f1, sigmoid

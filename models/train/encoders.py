@@ -4,7 +4,7 @@ import importlib.util
 import json
 import math
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -179,20 +179,10 @@ def _layer(state: dict, w: dict, i: int, p: str, joined: list, parts: tuple):
             state[f"layers.{i}.{ours}.{kind}"] = w[f"{p}{theirs}.{kind}"]
 
 
-def encoder(state: dict, form: Form = MINILM, keep: tuple | None = None) -> Encoder:
-    """The encoder with these weights; `keep` names the layers that stay, lowest first."""
-    keep = tuple(range(form.layers)) if keep is None else keep
-    short = replace(form, layers=len(keep))
-    renamed = {}
-    for name, array in state.items():
-        if name.startswith("layers."):
-            _, number, rest = name.split(".", 2)
-            if int(number) not in keep:
-                continue
-            name = f"layers.{keep.index(int(number))}.{rest}"
-        renamed[name] = torch.from_numpy(np.array(array, np.float32))
-    net = Encoder(len(state["words.weight"]), short)
-    net.load_state_dict(renamed)
+def encoder(state: dict, form: Form = MINILM) -> Encoder:
+    """The encoder with these weights."""
+    net = Encoder(len(state["words.weight"]), form)
+    net.load_state_dict({name: torch.from_numpy(np.array(array, np.float32)) for name, array in state.items()})
     return net
 
 

@@ -11,7 +11,7 @@ from . import encoders, store, teacher, wordpiece
 from .data import AUTHORED, OWN, TRAIN, VALIDATION, Rows, augmented, row_weights
 from .functional import PREFIX
 from .labels import LABELS
-from .teacher import PLAIN, RECOMBINED, VALID
+from .teacher import RECOMBINED, VALID
 
 CLS, SEP = 2, 3
 # Special pieces under the names that MPNet's vocabulary gives them.
