@@ -11,14 +11,13 @@ use std::{
 };
 
 use prost::Message as _;
-use tidegate_classifier::Scored;
+use tidegate_classifier::{Scored, score_readings};
 use tidegate_core::{
-    decide::decide,
     decode::{DecodeOptions, Decoded, Format, HeaderLookup, Incoming, decode},
     ids::Source,
     normalize::normalize,
 };
-use tidegate_moderator::{pipeline::Scorer, policy_file::PolicyInForce};
+use tidegate_moderator::{language::judge, pipeline::Scorer, policy_file::PolicyInForce};
 use tidegate_proto::{
     escalation::v1::{ScoreRequest, ScoreResponse, scoring_service_server::ScoringService},
     events::v1::{Event, Verdict},
@@ -132,10 +131,10 @@ fn answer(
         .iter()
         .map(|event| event.as_ref().ok().map(|event| normalize(&event.text)))
         .collect();
-    let scorable: Vec<&str> = texts.iter().flatten().map(|text| text.scored()).collect();
-    let failed = scorer.score(&scorable, scored).err();
+    let scorable = || texts.iter().flatten();
+    let failed = score_readings(scorable(), scored, |texts, out| scorer.score(texts, out)).err();
     if let Some(error) = &failed {
-        tracing::error!(%error, texts = scorable.len(), "the model failed");
+        tracing::error!(%error, texts = scorable().count(), "the model failed");
     }
     let policy = policy.get();
     let mut scores = scored.iter();
@@ -148,16 +147,16 @@ fn answer(
                 "the model failed on this text: a person must look at it",
             )),
             (Ok(event), Some(text)) => {
-                let by_model = scores
-                    .next()
-                    .map(|scored| scored.by_model(scorer.version(scored.tier)));
+                let scored = scores.next();
+                let shown = scored.map_or(&[][..], |scored| scorer.languages(scored.tier));
+                let by_model = scored.map(|it| it.by_model(scorer.version(it.tier)));
                 let mut bytes = Vec::new();
                 let source = Source {
                     topic: "",
                     partition: 0,
                     offset: 0,
                 };
-                let verdict = decide(event, text, by_model.as_ref(), &policy, source);
+                let verdict = judge(event, text, by_model, shown, &policy, source);
                 tidegate_proto::encode_verdict(&verdict, &mut bytes);
                 Verdict::decode(&*bytes).map_err(|_| gone()).map(published)
             }

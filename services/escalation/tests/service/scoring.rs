@@ -6,11 +6,12 @@ use std::{
 };
 
 use tidegate_classifier::{Scored, Tier};
+use tidegate_core::labels::{Label, Scores};
 use tidegate_escalation::{server::settings::ServerSection, service::scoring::ScorerHandle};
 use tidegate_moderator::{pipeline::Scorer, policy_file::PolicyInForce};
 use tidegate_proto::{
     escalation::v1::{Role, ScoreRequest},
-    events::v1::{Author, Channel, Event, EventKind, Verdict},
+    events::v1::{Action, Author, Channel, Event, EventKind, Verdict},
 };
 use tonic::Status;
 
@@ -19,8 +20,9 @@ use crate::{
     support::{Client, Making, World},
 };
 
-/// Fails on texts with `broken` in them, and holds on while the other end is there.
-struct Fixed(Receiver<()>);
+/// Fails on texts with `broken` in them, holds on at `slow` while the other end is there, and calls
+/// `free money` spam; it is shown to be good in English.
+struct Fixed(Receiver<()>, [String; 1]);
 
 impl Scorer for Fixed {
     fn score(&mut self, texts: &[&str], out: &mut Vec<Scored>) -> Result<(), String> {
@@ -31,14 +33,22 @@ impl Scorer for Fixed {
             return Err("out of memory".to_owned());
         }
         out.clear();
-        out.resize(
-            texts.len(),
+        out.extend(texts.iter().map(|text| {
+            let mut row = [0.01; Label::COUNT];
+            if text.contains("free money") {
+                row[Label::Spam.index()] = 0.97;
+            }
             Scored {
+                scores: Scores::new(row).unwrap(),
                 windows: 1,
                 ..Scored::default()
-            },
-        );
+            }
+        }));
         Ok(())
+    }
+
+    fn languages(&self, _: Tier) -> &[String] {
+        &self.1
     }
 
     fn version(&self, _: Tier) -> &str {
@@ -74,7 +84,7 @@ async fn score(client: &mut Client, event: Event) -> Result<Verdict, Status> {
 async fn with_models(server: ServerSection) -> (World, Client, Sender<()>) {
     let (hold, held) = channel();
     let policy = PolicyInForce::load(None).unwrap();
-    let scorer = Some(ScorerHandle::spawn(Fixed(held), policy).unwrap());
+    let scorer = Some(ScorerHandle::spawn(Fixed(held, ["en".to_owned()]), policy).unwrap());
     let world = World::with(Making {
         scorer,
         server,
@@ -105,6 +115,28 @@ async fn a_text_has_the_verdict_that_the_pipeline_would_give_it() {
     assert_eq!(verdict.event_id, "e1");
     assert_eq!(verdict.model_version.as_deref(), Some("fixed-1"));
     assert!(verdict.scores.is_some() && verdict.source.is_none() && verdict.id.is_empty());
+}
+
+#[tokio::test]
+async fn words_that_are_hidden_from_filters_are_read_as_a_person_reads_them() {
+    let (_world, mut sam, _hold) = with_models(ServerSection::default()).await;
+    for text in ["free money", "fr33 m0ney"] {
+        let verdict = score(&mut sam, event(text)).await.unwrap();
+        assert_eq!(verdict.action(), Action::Hide, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn in_a_language_that_the_model_was_not_shown_in_a_person_looks_before_anything_is_hidden() {
+    let (_world, mut sam, _hold) = with_models(ServerSection::default()).await;
+    let in_language = |lang: &str| Event {
+        lang: Some(lang.to_owned()),
+        ..event("free money")
+    };
+    let verdict = score(&mut sam, in_language("en")).await.unwrap();
+    assert_eq!(verdict.action(), Action::Hide);
+    let verdict = score(&mut sam, in_language("sw")).await.unwrap();
+    assert_eq!(verdict.action(), Action::Review);
 }
 
 #[tokio::test]
