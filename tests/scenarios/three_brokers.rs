@@ -17,6 +17,11 @@ fn main() -> ExitCode {
             broker_killed,
         )
         .case(
+            "a_broker_that_is_restarted_in_good_order_costs_nothing_but_time",
+            &kafka,
+            broker_restarted,
+        )
+        .case(
             "a_lane_and_a_broker_killed_together_leave_no_trace_in_the_output",
             &kafka,
             both_killed,
@@ -41,6 +46,22 @@ fn broker_killed(kafka: &RealKafka) -> anyhow::Result<()> {
     flow.check()?;
     kafka.start_broker(2)?;
     flow.feed(2_000)?;
+    flow.check()?;
+    worker.stop()?;
+    Ok(())
+}
+
+fn broker_restarted(kafka: &RealKafka) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(10_000)?;
+    let mut job = flow.job("a");
+    job.kafka.transaction_timeout_ms = 30_000;
+    let mut worker = Worker::start(&job)?;
+    for number in [1, 2] {
+        worker.wait_for_open_transaction()?;
+        kafka.restart_broker(number)?;
+        flow.feed(3_000)?;
+    }
     flow.check()?;
     worker.stop()?;
     Ok(())

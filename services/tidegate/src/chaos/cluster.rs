@@ -57,10 +57,14 @@ impl Cluster {
         &self.brokers
     }
 
-    /// How many brokers may be restarted; 0 if they are not ours.
+    /// How many brokers may be restarted; 0 if they are not ours, or there is but one.
+    ///
+    /// While a lone broker goes or comes its partitions have no leader, and Kafka 4.3 ends a
+    /// transaction without the markers of such partitions: it stays open in them for good
+    /// (KAFKA-20734).
     #[must_use]
     pub(crate) fn breakable(&self) -> u8 {
-        self.count
+        if self.count > 1 { self.count } else { 0 }
     }
 
     /// Ends a broker, in good order or as a crash does, and starts it again.

@@ -45,8 +45,8 @@ pub(crate) struct Args {
     /// How many consumers run at a time
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=6))]
     consumers: u32,
-    /// How many brokers the local Kafka has: 1 or 3
-    #[arg(long, default_value = "1", value_parser = ["1", "3"], conflicts_with = "brokers")]
+    /// How many brokers the local Kafka has: 3, or 1 that is never restarted
+    #[arg(long, default_value = "3", value_parser = ["1", "3"], conflicts_with = "brokers")]
     brokers_count: String,
     /// Use this cluster instead of a local one; it gets topics of fresh names, which stay
     #[arg(long, value_name = "HOST:PORT")]

@@ -33,9 +33,7 @@ impl Director<'_> {
             Disturbance::Scale => self.scale(),
             Disturbance::Broker => {
                 let number = self.rng.random_range(1..=self.cluster.breakable());
-                // A lone broker that crashes can lose an abort: its partitions have no leader when
-                // the markers are written, and Kafka skips them.
-                let crash = self.rng.random::<bool>() && self.cluster.breakable() > 1;
+                let crash = self.rng.random();
                 let signal = if crash { "SIGKILL" } else { "SIGTERM" };
                 self.say(&format!("{signal} broker {number}, start it again"));
                 // Production goes on while the broker is away.

@@ -154,8 +154,13 @@ impl Source {
                 advice,
             ));
         }
-        self.quiet
-            .warn(|| format!("the group's committed offsets can't be read yet ({error}): waiting"));
+        self.quiet.warn(|| {
+            format!(
+                "the group's committed offsets can't be read yet ({error}): waiting; if this \
+                 outlasts the transaction timeout, a transaction hangs on the brokers, and \
+                 `kafka-transactions.sh find-hanging` names it"
+            )
+        });
         Ok(None)
     }
 
