@@ -2,10 +2,11 @@
 
 use std::{
     process::ExitCode,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{bail, ensure};
+use base64::Engine as _;
 use tidegate_kafka::{
     Batch, Failure, FailureKind, Outbox, Polled, Transport,
     client::KafkaTransport,
@@ -25,6 +26,11 @@ fn main() -> ExitCode {
             "each_mechanism_that_the_broker_offers_lets_a_user_in",
             &kafka,
             mechanisms,
+        )
+        .case(
+            "a_token_out_of_a_file_lets_its_subject_in_until_it_expires",
+            &kafka,
+            tokens,
         )
         .case("a_wrong_password_stops_the_lane", &kafka, wrong_password)
         .case(
@@ -213,6 +219,31 @@ fn mechanisms(kafka: &RealKafka) -> anyhow::Result<()> {
         assert_copied(kafka, &room)?;
     }
     Ok(())
+}
+
+fn tokens(kafka: &RealKafka) -> anyhow::Result<()> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let file = tempfile::NamedTempFile::new()?;
+    let mut room = room(kafka, Listener::Sasl, ALL)?;
+    room.settings.security = Security {
+        protocol: Protocol::SaslPlaintext,
+        mechanism: Some(Mechanism::OauthBearer),
+        token_file: Some(file.path().to_owned()),
+        ..Security::default()
+    };
+    let write = |ends_at| std::fs::write(file.path(), unsigned(RealKafka::USER.0, ends_at));
+    write(now.as_secs() - 60)?;
+    assert_stopped(&room, &["unexpired token", "check security.username"])?;
+    write(now.as_secs() + 600)?;
+    assert_copied(kafka, &room)
+}
+
+/// A JSON web token without a signature, for `subject` until `ends_at` (seconds since the epoch).
+fn unsigned(subject: &str, ends_at: u64) -> String {
+    let part = |json: String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
+    let began_at = ends_at - 3_600;
+    let claims = format!(r#"{{"sub":"{subject}","iat":{began_at},"exp":{ends_at}}}"#);
+    format!("{}.{}.", part(r#"{"alg":"none"}"#.to_owned()), part(claims))
 }
 
 fn wrong_password(kafka: &RealKafka) -> anyhow::Result<()> {

@@ -1,7 +1,11 @@
 //! Exactly once, on a real broker: what a reader of committed records sees when lanes come, go and
 //! are killed.
 
-use std::{process::ExitCode, thread, time::Duration};
+use std::{
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig,
@@ -58,6 +62,11 @@ fn main() -> ExitCode {
             "lanes_may_come_and_go_with_the_groups_new_protocol",
             &kafka,
             rebalanced_consumer,
+        )
+        .case(
+            "a_lane_with_a_fixed_place_comes_back_to_its_partitions_and_nobody_elses_move",
+            &kafka,
+            static_membership,
         )
         .case(
             "without_transactions_a_killed_lane_repeats_records_but_loses_none",
@@ -242,6 +251,45 @@ fn rebalanced(kafka: &RealKafka, protocol: GroupProtocol) -> anyhow::Result<()> 
     second.stop()?;
     flow.check()?;
     third.stop()?;
+    Ok(())
+}
+
+fn static_membership(kafka: &RealKafka) -> anyhow::Result<()> {
+    let mut flow = Flow::new(kafka)?;
+    flow.feed(10_000)?;
+    let start = |flow: &Flow<'_>, instance| {
+        let mut job = flow.job(instance);
+        job.kafka.static_membership = true;
+        // Long, so that only its name can bring a lane back.
+        job.kafka.session_timeout_ms = 40_000;
+        Worker::start(&job)
+    };
+    let half = |event: &Event| matches!(event, Event::Assigned(3) | Event::Revoked(3));
+    let mut stays = start(&flow, "stays")?;
+    let mut leaves = start(&flow, "leaves")?;
+    leaves.wait_for("half of the partitions", half)?;
+    stays.wait_for("the other half", half)?;
+    flow.feed(5_000)?;
+    leaves.wait_for_open_transaction()?;
+    let seen = stays.events().len();
+    leaves.kill()?;
+    let begin = Instant::now();
+    let mut back = start(&flow, "leaves")?;
+    back.wait_for("its partitions", |event| *event == Event::Assigned(3))?;
+    assert!(
+        begin.elapsed() < Duration::from_secs(30),
+        "it waited for its predecessor's session to end"
+    );
+    flow.feed(5_000)?;
+    flow.check()?;
+    let moved = |event: &Event| matches!(event, Event::Assigned(_) | Event::Revoked(_));
+    let others: Vec<_> = stays.events()[seen..].iter().filter(|e| moved(e)).collect();
+    assert!(
+        others.is_empty(),
+        "the other lane's partitions moved: {others:?}"
+    );
+    back.stop()?;
+    stays.stop()?;
     Ok(())
 }
 

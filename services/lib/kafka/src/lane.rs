@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use self::estimate::Estimate;
 use crate::{
     batch::Batch,
     clock::{Clock, StopFlag, SystemClock},
@@ -15,6 +16,7 @@ use crate::{
     transport::{Failure, Processor, Transport},
 };
 
+mod estimate;
 mod recovery;
 mod settings;
 mod work;
@@ -86,11 +88,12 @@ struct Transaction {
     records: usize,
 }
 
-/// When a commit was begun and done.
+/// When the last commit was begun and done, and how long commits take.
 #[derive(Clone, Copy, Debug)]
 struct Commit {
     began: Duration,
     ended: Duration,
+    takes: Estimate,
 }
 
 #[derive(Debug)]

@@ -259,22 +259,37 @@ fn a_lone_record_is_committed_one_interval_after_it_came() {
 }
 
 #[test]
-fn under_load_the_interval_counts_from_the_start_of_the_previous_commit() {
+fn under_load_a_commit_is_done_one_interval_after_the_previous_began() {
     let scripted = Scripted::new([Assign(&[0]), Record(0, 0)]);
-    scripted.0.borrow_mut().commit_takes = 40 * MS;
+    scripted.0.borrow_mut().commit_takes = 10 * MS;
     let mut lane = lane(&scripted);
-    // The first commit lasts from 100 to 140 ms; the next record is there when it ends.
-    work_until(&mut lane, &scripted, 140 * MS);
+    // The first commit lasts from 100 to 110 ms; the next record is there when it ends. After one
+    // commit of 10 ms the next is expected to take 30 at most.
+    work_until(&mut lane, &scripted, 110 * MS);
     scripted.then([Record(0, 1)]);
-    work_until(&mut lane, &scripted, 200 * MS);
+    work_until(&mut lane, &scripted, 170 * MS);
     scripted.calls();
-    let steps = work_until(&mut lane, &scripted, 201 * MS);
+    let steps = work_until(&mut lane, &scripted, 171 * MS);
     let committed = Step::Committed {
         records: 1,
-        since_begin: 100 * MS,
-        duration: 40 * MS,
+        since_begin: 70 * MS,
+        duration: 10 * MS,
     };
     assert_eq!(steps, [committed]);
+}
+
+#[test]
+fn however_long_commits_take_half_of_the_interval_is_left_to_records() {
+    let scripted = Scripted::new([Assign(&[0]), Record(0, 0)]);
+    scripted.0.borrow_mut().commit_takes = 20 * MS;
+    let mut lane = lane(&scripted);
+    // The first commit lasts from 100 to 120 ms; the next may take 60, and begins at 150.
+    work_until(&mut lane, &scripted, 120 * MS);
+    scripted.then([Record(0, 1)]);
+    work_until(&mut lane, &scripted, 149 * MS);
+    assert_eq!(scripted.calls().last().unwrap(), "send 1");
+    work_until(&mut lane, &scripted, 151 * MS);
+    assert_eq!(scripted.calls(), ["commit 0@2", "committed"]);
 }
 
 #[test]

@@ -13,8 +13,10 @@ pub struct LaneSettings {
     pub batch_linger: Duration,
     /// A transaction is committed at this many input records…
     pub commit_records: usize,
-    /// …or this long after the previous commit began; after a pause, after its first record. But it
-    /// stays open for as long as the previous commit took, up to this.
+    /// …or so that its commit is done this long after the previous commit began, or after a pause
+    /// this long after its first record; by what commits took before, half of this at most is
+    /// kept for the commit. But a transaction stays open for as long as the previous commit took,
+    /// up to this.
     pub commit_interval: Duration,
     /// How long one wait for records may be; a request to stop is seen after it.
     pub poll_timeout: Duration,

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use super::{Commit, Lane, Next, Step, Transaction};
+use super::{Commit, Estimate, Lane, Next, Step, Transaction};
 use crate::{
     observer::Stage,
     transport::{Failure, Polled, Processor, Transport},
@@ -126,10 +126,11 @@ impl<T: Transport, P: Processor> Lane<T, P> {
             return self.failed(failure);
         }
         self.failures = 0;
-        // Records must not wait longer than the interval and one commit: it counts from the start
-        // of the previous commit, or after a pause from the first record. But a transaction stays
-        // open for at least as long as the commit before it took, up to the interval: a slow
-        // cluster must get larger transactions and not more of them, which would never catch up.
+        // Records must not wait longer than the interval: it counts from the start of the previous
+        // commit, or after a pause from the first record, and this commit is to be done by then.
+        // But a transaction stays open for at least as long as the commit before it took, up to
+        // the interval: a slow cluster must get larger transactions and not more of them, which
+        // would never catch up.
         let opened = self.batch_began;
         let interval = self.settings.commit_interval;
         let commit_at = self.last_commit.map_or(opened + interval, |last| {
@@ -137,7 +138,8 @@ impl<T: Transport, P: Processor> Lane<T, P> {
                 true => last.began,
                 false => opened,
             };
-            (since + interval).max(last.ended + interval.min(last.ended - last.began))
+            let ahead = last.takes.at_most().min(interval / 2);
+            (since + interval - ahead).max(last.ended + interval.min(last.ended - last.began))
         });
         self.transaction = Some(Transaction {
             opened,
@@ -230,7 +232,12 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         self.ledger.committed(&self.committing);
         self.processor.committed();
         let now = self.clock.now();
-        self.last_commit = Some(Commit { began, ended: now });
+        let takes = Estimate::after(self.last_commit.map(|last| last.takes), now - began);
+        self.last_commit = Some(Commit {
+            began,
+            ended: now,
+            takes,
+        });
         let (opened, records) = self
             .transaction
             .take()
