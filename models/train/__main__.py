@@ -124,8 +124,8 @@ def show(args):
 
 def main():
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("what", choices=["deep", "screen", "bands", "evaluate", "prepare", "tune"],
-                        help="prepare and tune: the first two steps of deep, alone")
+    parser.add_argument("what", choices=["deep", "further", "screen", "bands", "evaluate", "prepare", "tune"],
+                        help="prepare and tune: the first two steps of deep, alone; further: deep again, with rows that came since")
     parser.add_argument("--data", type=Path, help="folder with manifest.json, authored/ and train/ (all but tune)")
     parser.add_argument("--out", type=Path, help="model folder to write or read (all but prepare and tune)")
     parser.add_argument("--work", type=Path, default=Path(".train-cache"), help="prepared rows and what was learned from them")
@@ -144,7 +144,7 @@ def main():
     torch.set_num_threads(args.threads)
     if args.what == "screen":
         train_screen(args)
-    elif args.what in ("deep", "prepare", "tune"):
+    elif args.what in ("deep", "further", "prepare", "tune"):
         deep.run(args, lambda: rows_of(args), finish, log)
     elif args.what == "evaluate":
         show(args)

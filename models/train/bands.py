@@ -21,7 +21,7 @@ HATE, SPAM = INDEX["hate"], INDEX["spam"]
 LOSSES = (0.30, 0.26, 0.24, 0.23, 0.22, 0.21, 0.20, 0.19, 0.18, 0.17, 0.16, 0.15, 0.14, 0.13, 0.12, 0.10, 0.08, 0.06, 0.04)
 # Falls against deep alone, on validation rows, with which a cheaper band is taken: of the authored macro-F1, and of the
 # shares found of the hateful functional texts and let pass of the others. Hate goes to people: what is missed is worse.
-FALL, FALL_FOUND, FALL_PASSED = 0.01, 0.02, 0.03
+FALL, FALL_FOUND, FALL_PASSED = 0.0, 0.02, 0.03
 # Where nothing is as good as that, the loss is the least that sends no more than this share of a brand's messages. It may be
 # large: when messages wait too long, serving narrows the bands by itself.
 MOST = 0.70

@@ -26,6 +26,11 @@ fn main() -> ExitCode {
             &python,
             |python| makes_a_model(python),
         )
+        .case(
+            "the_kit_goes_on_with_a_deep_model_where_a_brands_own_labels_have_come",
+            &python,
+            |python| goes_on(python),
+        )
         .run()
 }
 
@@ -86,20 +91,44 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 
 fn makes_a_model(python: &Path) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let data = folder.path().join("data");
-    write_rows(&data)?;
+    write_rows(&folder.path().join("data"))?;
+    run(&mut kit(python, folder.path(), "screen", "screen"))?;
+    loads(folder.path(), Mode::Screen)
+}
+
+fn goes_on(python: &Path) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    write_rows(&folder.path().join("data"))?;
+    run(&mut kit(python, folder.path(), "deep", "deep"))?;
+    let own = folder.path().join("own.jsonl");
+    let lines = (0..60).map(|line| {
+        let text = format!("my subscription number {line} was charged twice");
+        json!({"text": text, "labels": {"support": 1, "spam": 0}}).to_string() + "\n"
+    });
+    std::fs::write(&own, lines.collect::<String>())?;
+    run(kit(python, folder.path(), "further", "deep")
+        .arg("--own")
+        .arg(&own))?;
+    loads(folder.path(), Mode::Deep)
+}
+
+/// The kit's command `what`, on a few of the rows in `folder`, for the model `out` there.
+fn kit(python: &Path, folder: &Path, what: &str, out: &str) -> Command {
     let mut kit = Command::new(python);
     kit.current_dir(models())
         .env("TIDEGATE", env!("CARGO_BIN_EXE_tidegate"))
-        .args(["-m", "train", "screen", "--smoke", "--data"])
-        .arg(&data)
+        .args(["-m", "train", what, "--smoke", "--data"])
+        .arg(folder.join("data"))
         .arg("--out")
-        .arg(folder.path().join("screen"))
+        .arg(folder.join(out))
         .arg("--work")
-        .arg(folder.path().join("work"));
-    run(&mut kit)?;
-    let settings = ClassifierSettings::new(folder.path(), Mode::Screen);
-    let golden = Classifier::load(&settings)?.verify_golden()?;
+        .arg(folder.join("work"));
+    kit
+}
+
+/// The model loads and scores as it did in training.
+fn loads(folder: &Path, mode: Mode) -> anyhow::Result<()> {
+    let golden = Classifier::load(&ClassifierSettings::new(folder, mode))?.verify_golden()?;
     anyhow::ensure!(golden >= 100, "only {golden} golden texts");
     Ok(())
 }

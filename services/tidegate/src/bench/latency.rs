@@ -27,8 +27,8 @@ use super::{
 /// One partition of so many is read: a transaction shows all of its partitions at once, and a reader of
 /// them all would take a third of the machine from what is measured.
 const SAMPLE: i32 = 3;
-/// The start of a run that is not counted.
-const WARM_UP: Duration = Duration::from_secs(10);
+/// The start of a run that is not counted: a broker that has just begun compiles itself for as long.
+const WARM_UP: Duration = Duration::from_secs(20);
 /// Different events that are fed in turn, more than lanes remember.
 const POOL: usize = 150_000;
 /// Commit intervals of the curve, in milliseconds.
