@@ -17,6 +17,8 @@ def grown(pool: Pool, texts: list, rows: Rows, tokenizer, plan: Plan) -> tuple[P
     have = set(texts)
     lacks = np.array([text not in have for text in rows.text]) & np.isin(rows.source, (AUTHORED, OWN))
     train, valid = (np.flatnonzero(lacks & (rows.split == split)) for split in (TRAIN, VALIDATION))
+    if not len(train):
+        raise SystemExit("further: no training rows have come since the work folder was prepared; add some with --own")
     parts = [([rows.text[i] for i in train], train, PLAIN), ([rows.text[i] for i in valid], valid, VALID)]
     for number in range(1, plan.disguised + 1):
         parts.append((*augmented(rows, train, plan.seed + number, plan.harmful, plan.harmless), number))
