@@ -105,10 +105,11 @@ def take(case: Case, tried: list) -> dict:
     enough, enough_english = case.macro(alone) - FALL, case.macro(alone, english=True) - FALL_ENGLISH
     best = tried[0]
     for bands in tried:
-        if case.share(case.sent(bands)) > MOST:
+        sent = case.sent(bands)
+        if case.share(sent) > MOST:
             break
         best = bands
-        if case.macro(case.sent(bands)) >= enough and case.macro(case.sent(bands), english=True) >= enough_english:
+        if case.macro(sent) >= enough and case.macro(sent, english=True) >= enough_english:
             break
     return best
 

@@ -59,16 +59,20 @@ def bucket(text: str) -> int:
 MESSAGES = Path(__file__).parent / "messages"
 
 
-def _authored(rows: Rows, folder: Path, limit: int | None):
+def _own_split(text: str) -> int:
+    """Where a row of our own, or of a brand, belongs: 15 % are for the test, 12 % for validation."""
+    slot = bucket(text)
+    return TEST if slot < 15 else VALIDATION if slot < 27 else TRAIN
+
+
+def _authored(rows: Rows, folder: Path, limit: int | None, held_out: bool = True):
     for path in sorted(folder.glob("*.tsv")):
         for line in path.read_text(encoding="utf-8").splitlines()[:limit]:
             codes, lang, _channel, _platform, raw = line.split("\t")
             target = [0.0] * len(LABELS)
             for code in codes.split(",") if codes != "-" else []:
                 target[INDEX[CODES[code]]] = 1.0
-            slot = bucket(raw) if folder != MESSAGES else 100
-            split = TEST if slot < 15 else VALIDATION if slot < 27 else TRAIN
-            rows.add(raw, raw, lang, AUTHORED, split, target, [1.0] * len(LABELS))
+            rows.add(raw, raw, lang, AUTHORED, _own_split(raw) if held_out else TRAIN, target, [1.0] * len(LABELS))
 
 
 def _public(rows: Rows, path: Path, name: str, limit: int | None):
@@ -114,9 +118,7 @@ def _own(rows: Rows, path: Path):
             if label not in INDEX or value not in (0, 1):
                 raise SystemExit(f"{path}:{number}: a label is one of {', '.join(LABELS)}, its value 0 or 1")
             target[INDEX[label]], weight[INDEX[label]] = float(value), 1.0
-        slot = bucket(item["text"])
-        split = TEST if slot < 15 else VALIDATION if slot < 27 else TRAIN
-        rows.add(item["text"], item["text"], item.get("lang", "und"), OWN, split, target, weight)
+        rows.add(item["text"], item["text"], item.get("lang", "und"), OWN, _own_split(item["text"]), target, weight)
 
 
 def load(root: Path, include_research: bool = False, smoke: bool = False, own: Path | None = None) -> Rows:
@@ -128,7 +130,7 @@ def load(root: Path, include_research: bool = False, smoke: bool = False, own: P
         if card["name"] in SOURCES and permitted(card, include_research):
             _public(rows, root / card["file"], card["name"], 12 if smoke else None)
     _functional(rows, smoke)
-    _authored(rows, MESSAGES, 60 if smoke else None)
+    _authored(rows, MESSAGES, 60 if smoke else None, held_out=False)
     if own:
         _own(rows, own)
     rows.text = normalize_all(rows.raw)

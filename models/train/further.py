@@ -3,17 +3,18 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from . import deep, prepare, store, wordpiece
 from .data import AUTHORED, OWN, TRAIN, VALIDATION, Rows, augmented, row_weights
 from .deep import Plan
 from .prepare import Pool
-from .teacher import PLAIN, VALID
+from .teacher import PLAIN, VALID, answers
 
 
-def grown(pool: Pool, texts: list, rows: Rows, tokenizer, plan: Plan) -> tuple[Pool, int]:
-    """The pool with the rows of our own that it lacks and their obfuscated copies at its end, and how many those are. The new
-    ones go by the name of a brand's own, so that what is watched of authored rows stays comparable."""
+def come_since(texts: list, rows: Rows, tokenizer, plan: Plan) -> Pool:
+    """The rows of our own that are not among `texts`, and their obfuscated copies. They go by the name of a brand's own, so
+    that what is watched of authored rows stays comparable."""
     have = set(texts)
     lacks = np.array([text not in have for text in rows.text]) & np.isin(rows.source, (AUTHORED, OWN))
     train, valid = (np.flatnonzero(lacks & (rows.split == split)) for split in (TRAIN, VALIDATION))
@@ -24,29 +25,27 @@ def grown(pool: Pool, texts: list, rows: Rows, tokenizer, plan: Plan) -> tuple[P
         parts.append((*augmented(rows, train, plan.seed + number, plan.harmful, plan.harmless), number))
     origin = np.concatenate([at for _, at, _ in parts])
     ids, length = prepare.pack(tokenizer, [text for some, _, _ in parts for text in some], plan.limit)
-    more = Pool(ids, length, rows.target[origin].astype(np.uint8), row_weights(rows)[origin] * plan.authored_weight,
+    return Pool(ids, length, rows.target[origin].astype(np.uint8), row_weights(rows)[origin] * plan.authored_weight,
                 np.full(len(origin), OWN), np.concatenate([np.full(len(at), kind, np.uint8) for _, at, kind in parts]))
-    joined = (np.concatenate([getattr(pool, name), getattr(more, name)]) for name in Pool.__dataclass_fields__)
-    return Pool(*joined), len(origin)
 
 
 def tune(rows: Rows, plan: Plan, work, device: str, log):
     """From `deep.bin` of the work folder to its `further.bin`, computing as the int8 export does from the first step; the
     path of what was tuned."""
-    pool, pieces, _ = prepare.read(work / "prepared.bin")
+    old, pieces, _ = prepare.read(work / "prepared.bin")
     tokenizer = wordpiece.blank({t: i for i, t in enumerate(pieces)})
-    soft = store.load(work / "soft.bin")[0]["soft"].astype(np.float32) / 12 if (work / "soft.bin").exists() else None
-    before = deep.goals_of(pool, soft, plan, device)
-    pool, count = grown(pool, store.load(work / "texts.bin")[1]["texts"], rows, tokenizer, plan)
-    new = deep.goals_of(Pool(*(getattr(pool, name)[-count:] for name in Pool.__dataclass_fields__)), None, plan, device)
-    goals = tuple(deep.torch.cat(pair) for pair in zip(before, new))
+    soft = answers(work)
+    new = come_since(store.load(work / "texts.bin")[1]["texts"], rows, tokenizer, plan)
+    goals = [deep.goals_of(old, soft, plan, device), deep.goals_of(new, None, plan, device)]
+    goals = tuple(torch.cat(pair) for pair in zip(*goals))
+    pool = prepare.joined(old, new)
     texts, net = deep.Texts(pool, device), deep.kept(work / "deep.bin").to(device)
     valid = np.flatnonzero(pool.kind == VALID)
     told = lambda: deep.figures(deep.watch(pool, deep.logits_of(net, texts, valid, device), valid))
-    log(f"{count} new texts; before: {told()}")
-    plan = replace(plan, share=plan.further_share, authored_times=plan.further_times, sixteen=device == "cpu")
+    log(f"{len(new.kind)} new texts; before: {told()}")
+    plan = replace(plan, share=plan.further_share, authored_times=plan.further_times)
     deep.fit(net, pool, texts, goals, plan, plan.further_rounds, (plan.further_rate, 5 * plan.further_rate), plan.further_tokens,
-             plan.seed + 200, device, log, taught=soft is not None, name="further")
+             plan.seed + 200, device, log, taught=soft is not None, name="further", sixteen=device == "cpu")
     log(f"after: {told()}")
     path = work / "further.bin"
     deep.keep(net, path)

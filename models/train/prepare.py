@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +139,11 @@ def pool_of(rows: Rows, texts: list, origin: np.ndarray, kind: np.ndarray, token
     weight[alone] = 0
     source = np.where(alone, RECOMBINED, rows.source[origin].astype("U40"))
     return Pool(ids, length, target, weight, source, kind)
+
+
+def joined(first: Pool, second: Pool) -> Pool:
+    """Both, one after the other."""
+    return Pool(*(np.concatenate([getattr(first, part.name), getattr(second, part.name)]) for part in fields(Pool)))
 
 
 def write(path: Path, pool: Pool, pieces: dict, weights: dict):

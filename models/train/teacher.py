@@ -55,13 +55,19 @@ def made(rows: Rows, seed: int = 11, often: dict = TIMES) -> list:
     return out
 
 
+def answers(work) -> np.ndarray | None:
+    """The teachers' logits on the prepared texts; nothing if there were no teachers. They are kept in twelfths."""
+    path = work / "soft.bin"
+    return store.load(path)[0]["soft"].astype(np.float32) / 12 if path.exists() else None
+
+
 def lessons(rows: Rows, work, log, deep=None, threads: int = 1) -> Lessons | None:
     """What the work folder of `deep` holds of its teachers' answers, and what `deep` itself says of more texts; nothing if it
     was trained without teachers."""
-    if not (work / "soft.bin").exists():
+    soft = answers(work)
+    if soft is None:
         return None
     about, notes = store.load(work / "texts.bin")
-    soft = store.load(work / "soft.bin")[0]["soft"].astype(np.float32) / 12
     taught = about["kind"] < VALID
     texts = [text for text, use in zip(notes["texts"], taught) if use]
     origin, kind, soft = about["origin"][taught], about["kind"][taught], sigmoid(soft[taught])
