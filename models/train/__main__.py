@@ -20,15 +20,16 @@ def log(line: str):
     print(f"[{time.strftime('%H:%M:%S')}] {line}", flush=True)
 
 
-def rows_of(args) -> data.Rows:
-    """The rows, from the work folder's cache when there is one."""
+def rows_of(args, own: bool = True) -> data.Rows:
+    """The rows, from the work folder's cache when there is one; with a brand's own, if `own`."""
+    named = args.own if own else None
     name = f"rows{'-research' if args.include_research else ''}{'-smoke' if args.smoke else ''}.pkl"
     cache = args.work / name
-    if cache.exists() and not args.smoke and not args.own:
+    if cache.exists() and not args.smoke and not named:
         return pickle.loads(cache.read_bytes())
-    rows = data.load(args.data, args.include_research, args.smoke, args.own)
+    rows = data.load(args.data, args.include_research, args.smoke, named)
     args.work.mkdir(parents=True, exist_ok=True)
-    if not args.own:
+    if not named:
         cache.write_bytes(pickle.dumps(rows))
     return rows
 
@@ -133,6 +134,7 @@ def main():
     parser.add_argument("--include-research", action="store_true", help="also sets not licensed for products; for comparison only")
     parser.add_argument("--own", type=Path, help="a brand's own labelled messages (JSON lines), as extra rows")
     parser.add_argument("--teachers", type=Path, help="deep: folder with all-mpnet-base-v2, of which its teachers are made")
+    parser.add_argument("--from", dest="start", type=Path, help="further, prepare: a deep model's folder, to begin from and to learn from")
     parser.add_argument("--teacher", type=Path, help="screen: a deep model's folder, to be asked about more texts")
     parser.add_argument("--deep", type=Path, default=Path("deep"), help="bands: the deep model's folder")
     parser.add_argument("--device", default="cpu", help="deep: cpu or cuda")
@@ -145,7 +147,7 @@ def main():
     if args.what == "screen":
         train_screen(args)
     elif args.what in ("deep", "further", "prepare", "tune"):
-        deep.run(args, lambda: rows_of(args), finish, log)
+        deep.run(args, lambda own=True: rows_of(args, own), finish, log)
     elif args.what == "evaluate":
         show(args)
     else:

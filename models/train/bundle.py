@@ -58,12 +58,12 @@ class Model:
             feed[names["attention_mask"]] = (np.arange(ids.shape[1])[None, :] < lengths[:, None]).astype(kind)
         return self.session.run([names["output"]], feed)[0]
 
-    def logits(self, texts: list, batch: int = 256) -> tuple[np.ndarray, np.ndarray]:
-        """Logits of every window, and the text that each window belongs to."""
+    def logits(self, texts: list, batch: int = 256, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Logits of every window, and the text that each window belongs to; of each text's first `limit` tokens, if given."""
         specials = 2 if self.cls is not None else 0
         rows, owner = [], []
         for i, item in enumerate(self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)):
-            for piece in windows(item.ids, self.width - specials, self.stride):
+            for piece in windows(item.ids[: limit and limit - specials], self.width - specials, self.stride):
                 rows.append([self.cls, *piece, self.sep] if specials else piece)
                 owner.append(i)
         out = np.zeros((len(rows), len(LABELS)), np.float32)
@@ -73,9 +73,9 @@ class Model:
             out[at] = self.run([rows[i] for i in at])
         return out, np.array(owner)
 
-    def scores(self, texts: list) -> np.ndarray:
+    def scores(self, texts: list, limit: int | None = None) -> np.ndarray:
         """Calibrated probabilities; an over-long text has the maximum over its windows, label by label."""
-        logits, owner = self.logits(texts)
+        logits, owner = self.logits(texts, limit=limit)
         p = sigmoid(logits.astype(np.float64) * self.scale + self.bias)
         out = np.zeros((len(texts), len(LABELS)))
         np.maximum.at(out, owner, p)

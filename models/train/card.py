@@ -26,12 +26,12 @@ of go on to `deep` where one is installed.
 """,
     "deep": """# Model card: deep
 
-A fine-tuned six-layer MiniLM (all-MiniLM-L6-v2, Apache-2.0; of each layer's inner units the half with the greatest weights,
-with ReLU) with ten sigmoid outputs, for the messages that `screen` is unsure of. Weights of the matrix products are int8 (seven bits in use); activations are quantised by
+A fine-tuned MiniLM (all-MiniLM-L6-v2, Apache-2.0; three of its six layers, and of each the half of the inner units with the greatest
+weights, with ReLU) with ten sigmoid outputs, for the messages that `screen` is unsure of. Weights of the matrix products are int8 (seven bits in use); activations are quantised by
 fixed scales measured on training texts, so that a text scores the same alone and in a batch. Words are looked up
 in a vocabulary cut to what the training texts use, with emoji and frequent words of other languages added.
-It learned from labels and from two teachers, all-mpnet-base-v2 (Apache-2.0) tuned on the same rows; over the last part of
-its training the products were computed as the int8 export computes them.
+It learned from labels and from a model of all six layers, which had learned from labels and from two teachers, all-mpnet-base-v2
+(Apache-2.0) tuned on the same rows; over the last part of its training the products were computed as the int8 export computes them.
 
 - Input: `input_ids` and `attention_mask` int64 `[batch, tokens]`, `[CLS]` and `[SEP]` included.
 - Output: `logits` float32 `[batch, 10]`; probability = sigmoid(scale x logit + bias), from `manifest.toml`.

@@ -17,6 +17,7 @@ from .labels import HEADLINE, INDEX, LABELS
 from .metrics import auc, best_threshold, f1, sigmoid
 from .prepare import CLS, SEP, Pool
 from .teacher import PLAIN, RECOMBINED, VALID, answers
+from .teacher import keep as keep_answers
 
 
 @dataclass
@@ -49,8 +50,9 @@ class Plan:
     taught_weight: float = 2.0
     recombined: int = 45000
     whole_numbers: float = 0.15
-    # Going on where rows of our own have come since: of public sets and functional texts a small share, and of our own rows, old
-    # and new, so many times as much.
+    # Going on where rows of our own have come since: which layers stay (empty: all); of public sets and functional texts a small
+    # share, and of our own rows, old and new, so many times as much.
+    stay: tuple = ()
     further_share: float = 0.06
     further_times: float = 25.0
     further_rounds: int = 2
@@ -157,9 +159,9 @@ def choose(pool: Pool, plan: Plan, number: int, rng, taught: bool) -> np.ndarray
     return order
 
 
-def _mixed(device: str, everywhere: bool = False):
-    """Sixteen-bit products where the processor is made for them."""
-    return torch.autocast(device, torch.bfloat16, enabled=everywhere or device != "cpu")
+def _mixed(device: str, sixteen: bool | None = None):
+    """Products of sixteen bits on a GPU, and where `sixteen` says so."""
+    return torch.autocast(device, torch.bfloat16, enabled=device != "cpu" if sixteen is None else sixteen)
 
 
 @torch.no_grad()
@@ -205,9 +207,8 @@ def watch(pool: Pool, logits: np.ndarray, at: np.ndarray) -> dict:
 
 
 def fit(net: Deep, pool: Pool, texts: Texts, goals: tuple, plan: Plan, rounds: int, rates: tuple, budget: int, seed: int,
-        device: str, log, taught: bool = False, whole: float = 0.0, name: str = "", sixteen: bool = False):
-    """Masked weighted cross-entropy with AdamW over some rounds: the rate rises for a short while and falls to nothing.
-    `sixteen`: products of sixteen bits on the CPU too, a third faster where it has AVX512-BF16."""
+        device: str, log, taught: bool = False, whole: float = 0.0, name: str = ""):
+    """Masked weighted cross-entropy with AdamW over some rounds: the rate rises for a short while and falls to nothing."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     steps = [some for number in range(rounds) for some in
@@ -223,6 +224,8 @@ def fit(net: Deep, pool: Pool, texts: Texts, goals: tuple, plan: Plan, rounds: i
                                   fused=device != "cpu")
     target, weight = goals
     losses, began = [], time.time()
+    # A third faster on a CPU with the instructions for it, and many times slower on one without.
+    sixteen = device != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
     net.train()
     for step in range(total):
         if whole and step == int(total * (1 - whole)):
@@ -290,6 +293,17 @@ def student(pool: Pool, texts: Texts, start: dict, goals: tuple, plan: Plan, dev
     return net
 
 
+def shortened(net: Deep, stay: tuple) -> Deep:
+    """The same with only the layers in `stay` (empty: all). The ranges of the products are no longer known then."""
+    if stay:
+        net.encoder.layers = nn.ModuleList(net.encoder.layers[at] for at in stay)
+        net.encoder.form = replace(net.encoder.form, layers=len(stay))
+        for part in net.encoder.layers.modules():
+            if isinstance(part, encoders.Product):
+                part.span = None
+    return net
+
+
 def keep(net: Deep, path):
     """Word vectors as they are exported, other weights in sixteen bits, and the products' ranges."""
     spans = {name: part.span for name, part in net.named_modules() if isinstance(part, encoders.Product) and part.span}
@@ -316,8 +330,7 @@ def tune(plan: Plan, work, device: str, log):
     pool, _, start = prepare.read(work / "prepared.bin")
     texts = Texts(pool, device)
     if plan.teachers and not (work / "soft.bin").exists():
-        mean = teach(pool, texts, plan, work, device, log)
-        store.save(work / "soft.bin", {"soft": np.clip(np.rint(mean * 12), -127, 127).astype(np.int8)})
+        keep_answers(work, teach(pool, texts, plan, work, device, log))
     soft = answers(work) if plan.teachers else None
     goals = goals_of(pool, soft, plan, device)
     keep(student(pool, texts, start, goals, plan, device, log, soft is not None), work / "deep.bin")
@@ -431,6 +444,8 @@ def export(net: Deep, path, bits: int = 7):
 def run(args, rows, finish, log):
     """The whole way: prepare, tune, export, calibrate; what the work folder holds already is not done again. Measured on at
     most 200 held-out rows of each public set."""
+    from . import further, readback
+
     plan, work = plan_of(args), args.work
     if args.smoke:
         work = args.work / "smoke"
@@ -438,17 +453,17 @@ def run(args, rows, finish, log):
             shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "prepared.bin").exists():
-        prepare.run(rows(), plan, work, args.teachers, log)
+        prepare.run(rows(own=args.what != "further"), plan, work, args.teachers, log, args.start, args.threads)
     if args.what == "prepare":
         return None
+    if args.what == "further" and args.start and not (work / "deep.bin").exists():
+        keep(shortened(readback.network(args.start), plan.stay), work / "deep.bin")
     if args.what == "tune" or not (work / "deep.bin").exists():
         tune(plan, work, args.device, log)
     if args.what == "tune":
         return None
     tuned = work / "deep.bin"
     if args.what == "further":
-        from . import further
-
         tuned = further.tune(rows(), plan, work, args.device, log)
     args.out.mkdir(parents=True, exist_ok=True)
     _, pieces, _ = prepare.read(work / "prepared.bin")
@@ -462,6 +477,7 @@ def plan_of(args) -> Plan:
     if args.smoke:
         return Plan(new_words=50, share=0.002, limit=24, teachers=0, rounds=1, tokens_a_step=512, most=50, further_share=0.01,
                     further_rounds=1)
-    plan = Plan() if args.teachers or (args.work / "teacher.bin").exists() else Plan(teachers=0)
+    taught = args.teachers or args.start or (args.work / "teacher.bin").exists() or (args.work / "soft.bin").exists()
+    plan = Plan() if taught else Plan(teachers=0)
     given = dict(item.split("=", 1) for item in args.set)
     return replace(plan, **{name: ast.literal_eval(value) for name, value in given.items()})

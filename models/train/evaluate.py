@@ -9,7 +9,7 @@ from .metrics import auc, expected_threshold, headline, markdown, platt, sigmoid
 
 # What calibrates a label beside authored validation rows, and how heavily against them: authored rows hold no hate,
 # so public sets and the functional texts carry that label.
-SHARES = {"hate": {"authored": 0.3, "public": 1.0, "functional": 1.0}}
+SHARES = {"hate": {"authored": 0.5, "public": 1.0, "functional": 1.0}}
 # `screen` tells hate so much worse that authored rows must say more for its scores of a brand's messages to hold.
 SCREEN_SHARES = {"hate": {"authored": 2.0, "public": 1.0, "functional": 1.0}}
 

@@ -30,8 +30,8 @@ def come_since(texts: list, rows: Rows, tokenizer, plan: Plan) -> Pool:
 
 
 def tune(rows: Rows, plan: Plan, work, device: str, log):
-    """From `deep.bin` of the work folder to its `further.bin`, computing as the int8 export does from the first step; the
-    path of what was tuned."""
+    """From `deep.bin` of the work folder to its `further.bin`; the path of what was tuned. It computes as the int8 export does
+    from the first step, unless layers were left out."""
     old, pieces, _ = prepare.read(work / "prepared.bin")
     tokenizer = wordpiece.blank({t: i for i, t in enumerate(pieces)})
     soft = answers(work)
@@ -43,9 +43,10 @@ def tune(rows: Rows, plan: Plan, work, device: str, log):
     valid = np.flatnonzero(pool.kind == VALID)
     told = lambda: deep.figures(deep.watch(pool, deep.logits_of(net, texts, valid, device), valid))
     log(f"{len(new.kind)} new texts; before: {told()}")
+    whole = 0.0 if net.encoder.layers[0].qkv.span else plan.whole_numbers
     plan = replace(plan, share=plan.further_share, authored_times=plan.further_times)
     deep.fit(net, pool, texts, goals, plan, plan.further_rounds, (plan.further_rate, 5 * plan.further_rate), plan.further_tokens,
-             plan.seed + 200, device, log, taught=soft is not None, name="further", sixteen=device == "cpu")
+             plan.seed + 200, device, log, taught=soft is not None, whole=whole, name="further")
     log(f"after: {told()}")
     path = work / "further.bin"
     deep.keep(net, path)

@@ -9,6 +9,12 @@ def sigmoid(x):
     return 1.0 / (1.0 + np.exp(-np.clip(x, -60, 60)))
 
 
+def logit(p):
+    """The inverse of `sigmoid`, finite at 0 and 1."""
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.log(p / (1 - p))
+
+
 def platt(logits, target, weight=None, rounds: int = 100) -> tuple[float, float]:
     """Scale and bias that make sigmoid(scale * logit + bias) a probability (Newton's method, smoothed targets)."""
     weight = np.ones_like(logits) if weight is None else weight

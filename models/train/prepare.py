@@ -11,6 +11,7 @@ from . import encoders, store, teacher, wordpiece
 from .data import AUTHORED, OWN, TRAIN, VALIDATION, Rows, augmented, row_weights
 from .functional import PREFIX
 from .labels import LABELS
+from .metrics import logit
 from .teacher import RECOMBINED, VALID
 
 CLS, SEP = 2, 3
@@ -163,16 +164,19 @@ def read(path: Path) -> tuple[Pool, list, dict]:
     return pool, notes["pieces"], store.full_weights(start)
 
 
-def run(rows: Rows, plan, work: Path, teacher_folder: Path | None, log):
-    """Writes `prepared.bin` and, with a teacher's folder, `teacher.bin`."""
-    pieces = vocabulary(rows, plan.new_words, plan.seed)
+def run(rows: Rows, plan, work: Path, teacher_folder: Path | None, log, start: Path | None = None, threads: int = 1):
+    """Writes `prepared.bin` and, with a teacher's folder, `teacher.bin`. With `start`, a deep model's folder, the texts are
+    read in its pieces, and what it says of each is written to `soft.bin` in the place of teachers' answers."""
+    pieces = wordpiece.pieces(start / "tokenizer.json") if start else vocabulary(rows, plan.new_words, plan.seed)
     tokenizer = wordpiece.blank({t: i for i, t in enumerate(pieces)})
     log(f"{len(pieces)} pieces")
     texts, origin, kind = texts_of(rows, plan)
     pool = pool_of(rows, texts, origin, kind, tokenizer, plan)
     log(f"{len(texts)} texts, {len(pool.ids) / 1e6:.1f} M tokens")
-    write(work / "prepared.bin", pool, pieces, student_weights(pieces))
+    write(work / "prepared.bin", pool, pieces, {} if start else student_weights(pieces))
     if plan.teachers and teacher_folder:
         store.save(work / "teacher.bin", teacher_weights(pieces, teacher_folder))
     # For `screen`, which reads the same texts in pieces of its own.
     store.save(work / "texts.bin", {"origin": origin.astype(np.int32), "kind": kind}, {"texts": texts})
+    if start:
+        teacher.keep(work, logit(teacher.ask(texts, start, work, threads, log, plan.limit)))

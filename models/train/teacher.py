@@ -18,9 +18,9 @@ RECOMBINED = "recombined"
 # Kinds of a prepared text: a row as it stands, and a validation row; obfuscated copies by round lie between.
 PLAIN, VALID = 0, 100
 # How often an authored and a functional text is cut, spliced with an authored one, and given other words.
-TIMES = {AUTHORED: (3, 6, 5), PREFIX: (0.5, 0.8, 0.7)}
+TIMES = {AUTHORED: (1, 2, 1.5), PREFIX: (0.5, 0.8, 0.7)}
 # What the finished `deep` is asked about beside, for `screen` alone: more such texts, and how many of them.
-MORE = {AUTHORED: (3.5, 7, 5), PREFIX: (0.2, 0.4, 0.2)}
+MORE = {AUTHORED: (1, 2, 1.5), PREFIX: (0.2, 0.4, 0.2)}
 ASKED = 45056
 
 
@@ -61,6 +61,11 @@ def answers(work) -> np.ndarray | None:
     return store.load(path)[0]["soft"].astype(np.float32) / 12 if path.exists() else None
 
 
+def keep(work, logits: np.ndarray):
+    """Writes what `answers` reads."""
+    store.save(work / "soft.bin", {"soft": np.clip(np.rint(logits * 12), -127, 127).astype(np.int8)})
+
+
 def lessons(rows: Rows, work, log, deep=None, threads: int = 1) -> Lessons | None:
     """What the work folder of `deep` holds of its teachers' answers, and what `deep` itself says of more texts; nothing if it
     was trained without teachers."""
@@ -71,6 +76,10 @@ def lessons(rows: Rows, work, log, deep=None, threads: int = 1) -> Lessons | Non
     taught = about["kind"] < VALID
     texts = [text for text, use in zip(notes["texts"], taught) if use]
     origin, kind, soft = about["origin"][taught], about["kind"][taught], sigmoid(soft[taught])
+    # Rows may have come since, so a row is known by its text and not by where it stood.
+    stands = {text: at for at, text in enumerate(rows.text)}
+    now = {at: stands.get(text, -1) for text, at, way in zip(texts, origin, kind) if way == PLAIN and at >= 0}
+    origin = np.array([now.get(at, -1) for at in origin])
     if deep:
         have = {text.casefold() for text in texts}
         more = [text for text in made(rows, 12, MORE) if text.casefold() not in have][:ASKED]
@@ -81,8 +90,9 @@ def lessons(rows: Rows, work, log, deep=None, threads: int = 1) -> Lessons | Non
     return Lessons(texts, origin, kind, soft)
 
 
-def ask(texts: list, folder, work, threads: int, log) -> np.ndarray:
-    """A model's scores of texts, in parts that are kept: a second call goes on where the first was cut off."""
+def ask(texts: list, folder, work, threads: int, log, limit: int | None = None) -> np.ndarray:
+    """A model's scores of texts (of their first `limit` tokens), in parts that are kept: a second call goes on where the first was
+    cut off."""
     store_at = work / f"asked-{sha256(folder / 'model.onnx')[:12]}"
     store_at.mkdir(parents=True, exist_ok=True)
     model, parts = None, []
@@ -90,7 +100,7 @@ def ask(texts: list, folder, work, threads: int, log) -> np.ndarray:
         path = store_at / f"{begin}.npy"
         if not path.exists():
             model = model or Model(folder, threads)
-            np.save(path, model.scores(texts[begin : begin + 4096]).astype(np.float32))
+            np.save(path, model.scores(texts[begin : begin + 4096], limit).astype(np.float32))
             log(f"deep was asked about {min(begin + 4096, len(texts))} of {len(texts)} texts")
         parts.append(np.load(path))
     return np.concatenate(parts)

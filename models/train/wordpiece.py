@@ -81,6 +81,12 @@ def read(path: Path) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
+def pieces(path: Path) -> list:
+    """A tokenizer's pieces in the order of their ids."""
+    vocabulary = read(path).get_vocab()
+    return sorted(vocabulary, key=vocabulary.get)
+
+
 def encode(tokenizer: Tokenizer, texts: list, limit: int = MAX_TOKENS) -> tuple[np.ndarray, np.ndarray]:
     """Token ids of all texts end to end (each cut at `limit`), and where each starts."""
     ids, starts = [], [0]

@@ -106,7 +106,11 @@ fn goes_on(python: &Path) -> anyhow::Result<()> {
         json!({"text": text, "labels": {"support": 1, "spam": 0}}).to_string() + "\n"
     });
     std::fs::write(&own, lines.collect::<String>())?;
+    // The brand has what is shipped, and nothing of what it was made from.
+    std::fs::remove_dir_all(folder.path().join("work"))?;
     run(kit(python, folder.path(), "further", "deep")
+        .arg("--from")
+        .arg(folder.path().join("deep"))
         .arg("--own")
         .arg(&own))?;
     loads(folder.path(), Mode::Deep)
