@@ -12,12 +12,14 @@ from .prepare import Pool
 from .teacher import PLAIN, VALID, answers
 
 
-def come_since(texts: list, rows: Rows, tokenizer, plan: Plan) -> Pool:
-    """The rows of our own that are not among `texts`, and their obfuscated copies. They go by the name of a brand's own, so
-    that what is watched of authored rows stays comparable."""
+def come_since(texts: list, rows: Rows, tokenizer, plan: Plan) -> Pool | None:
+    """The rows of our own that are not among `texts`, and their obfuscated copies; nothing if there are none. They go by the
+    name of a brand's own, so that what is watched of authored rows stays comparable."""
     have = set(texts)
     lacks = np.array([text not in have for text in rows.text]) & np.isin(rows.source, (AUTHORED, OWN))
     train, valid = (np.flatnonzero(lacks & (rows.split == split)) for split in (TRAIN, VALIDATION))
+    if not len(train) and plan.stay:
+        return None
     if not len(train):
         raise SystemExit("further: no training rows have come since the work folder was prepared; add some with --own")
     parts = [([rows.text[i] for i in train], train, PLAIN), ([rows.text[i] for i in valid], valid, VALID)]
@@ -36,13 +38,14 @@ def tune(rows: Rows, plan: Plan, work, device: str, log):
     tokenizer = wordpiece.blank({t: i for i, t in enumerate(pieces)})
     soft = answers(work)
     new = come_since(store.load(work / "texts.bin")[1]["texts"], rows, tokenizer, plan)
-    goals = [deep.goals_of(old, soft, plan, device), deep.goals_of(new, None, plan, device)]
-    goals = tuple(torch.cat(pair) for pair in zip(*goals))
-    pool = prepare.joined(old, new)
+    goals, pool = deep.goals_of(old, soft, plan, device), old
+    if new:
+        goals = tuple(torch.cat(pair) for pair in zip(goals, deep.goals_of(new, None, plan, device)))
+        pool = prepare.joined(old, new)
     texts, net = deep.Texts(pool, device), deep.kept(work / "deep.bin").to(device)
     valid = np.flatnonzero(pool.kind == VALID)
     told = lambda: deep.figures(deep.watch(pool, deep.logits_of(net, texts, valid, device), valid))
-    log(f"{len(new.kind)} new texts; before: {told()}")
+    log(f"{len(pool.kind) - len(old.kind)} new texts; before: {told()}")
     whole = 0.0 if net.encoder.layers[0].qkv.span else plan.whole_numbers
     plan = replace(plan, share=plan.further_share, authored_times=plan.further_times)
     deep.fit(net, pool, texts, goals, plan, plan.further_rounds, (plan.further_rate, 5 * plan.further_rate), plan.further_tokens,
