@@ -17,6 +17,8 @@ def network(folder: Path) -> Deep:
     value = {c.name: numpy_helper.to_array(c) for c in graph.initializer}
     of = lambda kind: [[value.get(name) for name in node.input] for node in graph.node if node.op_type == kind]
     tables, norms, products = of("Gather"), of("LayerNormalization"), of("MatMulIntegerToFloat")
+    if not products or len(norms) != 1 + len(products) // 2:
+        raise SystemExit(f"{folder / 'model.onnx'}: not a model that `train deep` exported with int8 products")
     (head,), (places, *_) = of("Gemm"), [s for s in of("Slice") if s[0] is not None]
     words = tables[0][0].astype(np.float32) * tables[1][0]
     form = encoders.Form(layers=len(products) // 4, hidden=words.shape[1], inner=products[2][1].shape[1],
