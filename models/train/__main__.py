@@ -1,6 +1,7 @@
 """Command line: `python -m train deep|screen|bands|evaluate --data DIR --out DIR`."""
 
 import argparse
+import functools
 import pickle
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import bands, bundle, card, data, deep, encoders, evaluate, functional, goals, golden, metrics, screen, teacher, wordpiece
+from . import bands, bundle, card, data, encoders, evaluate, functional, goals, golden, metrics, screen, steps, teacher, wordpiece
 from .labels import LABELS
 
 
@@ -147,7 +148,7 @@ def main():
     if args.what == "screen":
         train_screen(args)
     elif args.what in ("deep", "further", "prepare", "tune"):
-        deep.run(args, lambda own=True: rows_of(args, own), finish, log)
+        steps.run(args, functools.cache(lambda own=True: rows_of(args, own)), finish, log)
     elif args.what == "evaluate":
         show(args)
     else:

@@ -1,7 +1,5 @@
 """The deep model: MiniLM tuned on labels and on what its teachers think, exported with int8 matrix products."""
 
-import ast
-import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 
@@ -15,9 +13,8 @@ from .data import AUTHORED, OWN
 from .functional import PREFIX
 from .labels import HEADLINE, INDEX, LABELS
 from .metrics import auc, best_threshold, f1, sigmoid
-from .prepare import CLS, SEP, Pool
-from .teacher import PLAIN, RECOMBINED, VALID, answers
-from .teacher import keep as keep_answers
+from .prepare import Pool
+from .teacher import PLAIN, RECOMBINED, VALID, answers, keep_answers
 
 
 @dataclass
@@ -159,9 +156,11 @@ def choose(pool: Pool, plan: Plan, number: int, rng, taught: bool) -> np.ndarray
     return order
 
 
-def _mixed(device: str, sixteen: bool | None = None):
-    """Products of sixteen bits on a GPU, and where `sixteen` says so."""
-    return torch.autocast(device, torch.bfloat16, enabled=device != "cpu" if sixteen is None else sixteen)
+def _mixed(device: str, training: bool = False):
+    """Products of sixteen bits on a GPU, and in training on a CPU that has the instructions: a third faster there, and many times
+    slower on others."""
+    here = training and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.autocast(device, torch.bfloat16, enabled=device != "cpu" or here)
 
 
 @torch.no_grad()
@@ -224,8 +223,6 @@ def fit(net: Deep, pool: Pool, texts: Texts, goals: tuple, plan: Plan, rounds: i
                                   fused=device != "cpu")
     target, weight = goals
     losses, began = [], time.time()
-    # A third faster on a CPU with the instructions for it, and many times slower on one without.
-    sixteen = device != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
     net.train()
     for step in range(total):
         if whole and step == int(total * (1 - whole)):
@@ -235,7 +232,7 @@ def fit(net: Deep, pool: Pool, texts: Texts, goals: tuple, plan: Plan, rounds: i
         for group, peak in zip(optimizer.param_groups, rates):
             group["lr"] = peak * share
         at = order[ends[step] : ends[step + 1]]
-        with _mixed(device, sixteen):
+        with _mixed(device, training=True):
             logits = net(texts.batch(at, longest[step]))
         loss = (F.binary_cross_entropy_with_logits(logits.float(), target[at], reduction="none") * weight[at]).sum() / len(at)
         optimizer.zero_grad(set_to_none=True)
@@ -439,45 +436,3 @@ def export(net: Deep, path, bits: int = 7):
     g.node("Gemm", [mean, g.constant(array(net.head.weight).T), g.constant(array(net.head.bias))], "logits")
     g.save(path, [ids_input("input_ids", TensorProto.INT64), ids_input("attention_mask", TensorProto.INT64)],
            [logits_output(len(LABELS))])
-
-
-def run(args, rows, finish, log):
-    """The whole way: prepare, tune, export, calibrate; what the work folder holds already is not done again. Measured on at
-    most 200 held-out rows of each public set."""
-    from . import further, readback
-
-    plan, work = plan_of(args), args.work
-    if args.smoke:
-        work = args.work / "smoke"
-        if args.what != "further":
-            shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
-    if not (work / "prepared.bin").exists():
-        prepare.run(rows(own=args.what != "further"), plan, work, args.teachers, log, args.start, args.threads)
-    if args.what == "prepare":
-        return None
-    if args.what == "further" and args.start and not (work / "deep.bin").exists():
-        keep(shortened(readback.network(args.start), plan.stay), work / "deep.bin")
-    if args.what == "tune" or not (work / "deep.bin").exists():
-        tune(plan, work, args.device, log)
-    if args.what == "tune":
-        return None
-    tuned = work / "deep.bin"
-    if args.what == "further":
-        tuned = further.tune(rows(), plan, work, args.device, log)
-    args.out.mkdir(parents=True, exist_ok=True)
-    _, pieces, _ = prepare.read(work / "prepared.bin")
-    wordpiece.blank({t: i for i, t in enumerate(pieces)}).save(str(args.out / "tokenizer.json"))
-    export(kept(tuned), args.out / "model.onnx")
-    return finish(args.out, "deep", rows(), specials={"cls_id": CLS, "sep_id": SEP}, mask=True, most=200)
-
-
-def plan_of(args) -> Plan:
-    """The plan, with the values that `--set` gives; without teachers the model learns from labels alone."""
-    if args.smoke:
-        return Plan(new_words=50, share=0.002, limit=24, teachers=0, rounds=1, tokens_a_step=512, most=50, further_share=0.01,
-                    further_rounds=1)
-    taught = args.teachers or args.start or (args.work / "teacher.bin").exists() or (args.work / "soft.bin").exists()
-    plan = Plan() if taught else Plan(teachers=0)
-    given = dict(item.split("=", 1) for item in args.set)
-    return replace(plan, **{name: ast.literal_eval(value) for name, value in given.items()})

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from . import deep, prepare, store, wordpiece
-from .data import AUTHORED, OWN, TRAIN, VALIDATION, Rows, augmented, row_weights
+from .data import AUTHORED, OWN, TRAIN, VALIDATION, Rows, augmented
 from .deep import Plan
 from .prepare import Pool
 from .teacher import PLAIN, VALID, answers
@@ -18,28 +18,27 @@ def come_since(texts: list, rows: Rows, tokenizer, plan: Plan) -> Pool | None:
     have = set(texts)
     lacks = np.array([text not in have for text in rows.text]) & np.isin(rows.source, (AUTHORED, OWN))
     train, valid = (np.flatnonzero(lacks & (rows.split == split)) for split in (TRAIN, VALIDATION))
-    if not len(train) and plan.stay:
-        return None
     if not len(train):
-        raise SystemExit("further: no training rows have come since the work folder was prepared; add some with --own")
+        return None
     parts = [([rows.text[i] for i in train], train, PLAIN), ([rows.text[i] for i in valid], valid, VALID)]
     for number in range(1, plan.disguised + 1):
         parts.append((*augmented(rows, train, plan.seed + number, plan.harmful, plan.harmless), number))
     origin = np.concatenate([at for _, at, _ in parts])
-    ids, length = prepare.pack(tokenizer, [text for some, _, _ in parts for text in some], plan.limit)
-    return Pool(ids, length, rows.target[origin].astype(np.uint8), row_weights(rows)[origin] * plan.authored_weight,
-                np.full(len(origin), OWN), np.concatenate([np.full(len(at), kind, np.uint8) for _, at, kind in parts]))
+    texts, kind = [text for some, _, _ in parts for text in some], [np.full(len(at), way, np.uint8) for _, at, way in parts]
+    pool = prepare.pool_of(rows, texts, origin, np.concatenate(kind), tokenizer, plan)
+    return replace(pool, source=np.full(len(origin), OWN))
 
 
 def tune(rows: Rows, plan: Plan, work, device: str, log):
     """From `deep.bin` of the work folder to its `further.bin`; the path of what was tuned. It computes as the int8 export does
     from the first step, unless layers were left out."""
     old, pieces, _ = prepare.read(work / "prepared.bin")
-    tokenizer = wordpiece.blank({t: i for i, t in enumerate(pieces)})
     soft = answers(work)
-    new = come_since(store.load(work / "texts.bin")[1]["texts"], rows, tokenizer, plan)
+    new = come_since(store.load(work / "texts.bin")[1]["texts"], rows, wordpiece.blank(pieces), plan)
+    if new is None and not plan.stay:
+        raise SystemExit("further: no training rows have come since the work folder was prepared; add some with --own")
     goals, pool = deep.goals_of(old, soft, plan, device), old
-    if new:
+    if new is not None:
         goals = tuple(torch.cat(pair) for pair in zip(goals, deep.goals_of(new, None, plan, device)))
         pool = prepare.joined(old, new)
     texts, net = deep.Texts(pool, device), deep.kept(work / "deep.bin").to(device)

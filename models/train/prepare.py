@@ -30,7 +30,7 @@ def vocabulary(rows: Rows, new_words: int, seed: int) -> dict:
     for begin in range(0, len(texts), 20000):
         for item in reader.encode_batch_fast(texts[begin : begin + 20000], add_special_tokens=False):
             used.update(item.ids)
-    split = wordpiece.blank({"[UNK]": 0})
+    split = wordpiece.blank(["[UNK]"])
     for text in texts:
         for word, _ in split.pre_tokenizer.pre_tokenize_str(split.normalizer.normalize_str(text)):
             words[word] += 1
@@ -168,15 +168,16 @@ def run(rows: Rows, plan, work: Path, teacher_folder: Path | None, log, start: P
     """Writes `prepared.bin` and, with a teacher's folder, `teacher.bin`. With `start`, a deep model's folder, the texts are
     read in its pieces, and what it says of each is written to `soft.bin` in the place of teachers' answers."""
     pieces = wordpiece.pieces(start / "tokenizer.json") if start else vocabulary(rows, plan.new_words, plan.seed)
-    tokenizer = wordpiece.blank({t: i for i, t in enumerate(pieces)})
+    tokenizer = wordpiece.blank(pieces)
     log(f"{len(pieces)} pieces")
     texts, origin, kind = texts_of(rows, plan)
     pool = pool_of(rows, texts, origin, kind, tokenizer, plan)
     log(f"{len(texts)} texts, {len(pool.ids) / 1e6:.1f} M tokens")
-    write(work / "prepared.bin", pool, pieces, {} if start else student_weights(pieces))
     if plan.teachers and teacher_folder:
         store.save(work / "teacher.bin", teacher_weights(pieces, teacher_folder))
     # For `screen`, which reads the same texts in pieces of its own.
     store.save(work / "texts.bin", {"origin": origin.astype(np.int32), "kind": kind}, {"texts": texts})
     if start:
-        teacher.keep(work, logit(teacher.ask(texts, start, work, threads, log, plan.limit)))
+        teacher.keep_answers(work, logit(teacher.ask(texts, start, work, threads, log, plan.limit)))
+    # Last: where it is, all is there.
+    write(work / "prepared.bin", pool, pieces, {} if start else student_weights(pieces))

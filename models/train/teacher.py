@@ -1,5 +1,7 @@
 """What the teachers think of training texts and of texts made of them, for `screen` to learn from."""
 
+import hashlib
+import json
 import random
 from dataclasses import dataclass
 
@@ -61,7 +63,7 @@ def answers(work) -> np.ndarray | None:
     return store.load(path)[0]["soft"].astype(np.float32) / 12 if path.exists() else None
 
 
-def keep(work, logits: np.ndarray):
+def keep_answers(work, logits: np.ndarray):
     """Writes what `answers` reads."""
     store.save(work / "soft.bin", {"soft": np.clip(np.rint(logits * 12), -127, 127).astype(np.int8)})
 
@@ -97,10 +99,12 @@ def ask(texts: list, folder, work, threads: int, log, limit: int | None = None) 
     store_at.mkdir(parents=True, exist_ok=True)
     model, parts = None, []
     for begin in range(0, len(texts), 4096):
-        path = store_at / f"{begin}.npy"
+        part = texts[begin : begin + 4096]
+        # Other texts are asked about in the same work folder, so a part goes by what it holds.
+        path = store_at / f"{hashlib.sha256(json.dumps([limit, part]).encode()).hexdigest()[:16]}.npy"
         if not path.exists():
             model = model or Model(folder, threads)
-            np.save(path, model.scores(texts[begin : begin + 4096], limit).astype(np.float32))
+            np.save(path, model.scores(part, limit).astype(np.float32))
             log(f"deep was asked about {min(begin + 4096, len(texts))} of {len(texts)} texts")
         parts.append(np.load(path))
     return np.concatenate(parts)

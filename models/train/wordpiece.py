@@ -28,9 +28,9 @@ def emoji() -> list[str]:
             if unicodedata.category(chr(c)) in ("So", "Sk", "Sm", "Po")]
 
 
-def blank(vocab: dict) -> Tokenizer:
-    """A tokenizer of plain BERT features around a vocabulary."""
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+def blank(pieces) -> Tokenizer:
+    """A tokenizer of plain BERT features around these pieces, numbered as they come."""
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -56,13 +56,13 @@ def _corpus(rows: Rows, seed: int):
 def train(rows: Rows, size: int, seed: int = 13) -> Tokenizer:
     """Learns pieces from the training split, then adds every letter and emoji in both positions."""
     corpus = list(_corpus(rows, seed))
-    reader = blank({"[UNK]": 0})
+    reader = blank(["[UNK]"])
     letters = Counter()
     for text in corpus:
         letters.update(reader.normalizer.normalize_str(text))
     alphabet = [c for c, n in letters.items() if n >= 12 and not c.isspace()]
     alphabet = sorted(set(alphabet) | {chr(c) for c in range(33, 127) if not 65 <= c <= 90})
-    learner = blank({token: i for i, token in enumerate(SPECIALS)})
+    learner = blank(SPECIALS)
     trainer = trainers.WordPieceTrainer(
         vocab_size=size, min_frequency=3, special_tokens=SPECIALS, show_progress=False,
         limit_alphabet=len(alphabet), continuing_subword_prefix="##")
@@ -74,7 +74,7 @@ def train(rows: Rows, size: int, seed: int = 13) -> Tokenizer:
         alphabet + pictures + ["##" + c for c in pictures] + ["##" + c for c in continued]))
     known = set(must)
     pieces = must + [t for t in learned if t not in known][: size - len(SPECIALS) - len(must)]
-    return blank({token: i for i, token in enumerate(SPECIALS + pieces)})
+    return blank(SPECIALS + pieces)
 
 
 def read(path: Path) -> Tokenizer:
