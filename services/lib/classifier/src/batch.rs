@@ -3,13 +3,27 @@
 use std::ops::Range;
 
 /// Lengths to which windows are padded. Few different shapes keep memory flat.
-const BUCKETS: [usize; 8] = [8, 16, 24, 32, 48, 64, 96, 128];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Buckets {
+    /// For a model whose cost is in the calls: eight lengths up to 128 tokens.
+    Coarse,
+    /// For an encoder, which pays for each padded token and little for a call: fifteen.
+    Fine,
+}
+
+const COARSE: &[usize] = &[8, 16, 24, 32, 48, 64, 96, 128];
+const FINE: &[usize] = &[4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128];
 
 /// The padded lengths for windows of at most `max_tokens` tokens.
 #[must_use]
-pub fn buckets(max_tokens: usize) -> Vec<usize> {
-    let mut buckets: Vec<usize> = BUCKETS
-        .into_iter()
+pub fn buckets(kind: Buckets, max_tokens: usize) -> Vec<usize> {
+    let lengths = match kind {
+        Buckets::Coarse => COARSE,
+        Buckets::Fine => FINE,
+    };
+    let mut buckets: Vec<usize> = lengths
+        .iter()
+        .copied()
         .take_while(|&bucket| bucket < max_tokens)
         .collect();
     while let Some(&last) = buckets.last()
@@ -104,18 +118,23 @@ mod tests {
 
     use super::*;
 
+    fn coarse(max_tokens: usize) -> Vec<usize> {
+        buckets(Buckets::Coarse, max_tokens)
+    }
+
     fn plan(lengths: &[usize], budget: usize) -> Plan {
         let mut plan = Plan::default();
-        plan.make(lengths.iter().copied(), &buckets(128), budget);
+        plan.make(lengths.iter().copied(), &coarse(128), budget);
         plan
     }
 
     #[test]
     fn buckets_end_with_the_longest_window() {
-        assert_eq!(buckets(128), [8, 16, 24, 32, 48, 64, 96, 128]);
-        assert_eq!(buckets(40), [8, 16, 24, 32, 40]);
-        assert_eq!(buckets(4), [4]);
-        assert_eq!(buckets(512), [8, 16, 24, 32, 48, 64, 96, 128, 256, 512]);
+        assert_eq!(coarse(128), [8, 16, 24, 32, 48, 64, 96, 128]);
+        assert_eq!(coarse(40), [8, 16, 24, 32, 40]);
+        assert_eq!(coarse(4), [4]);
+        assert_eq!(coarse(512), [8, 16, 24, 32, 48, 64, 96, 128, 256, 512]);
+        assert_eq!(buckets(Buckets::Fine, 30), [4, 8, 12, 16, 20, 24, 28, 30]);
     }
 
     #[test]
@@ -162,7 +181,7 @@ mod tests {
         fn a_plan_that_was_used_before_plans_the_same(lengths in prop::collection::vec(1usize..=128, 0..99)) {
             let fresh = plan(&lengths, 256);
             let mut used = plan(&[128, 3, 77, 12], 64);
-            used.make(lengths.iter().copied(), &buckets(128), 256);
+            used.make(lengths.iter().copied(), &coarse(128), 256);
             prop_assert_eq!(fresh.runs(), used.runs());
             prop_assert_eq!(fresh.order(), used.order());
         }

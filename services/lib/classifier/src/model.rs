@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tidegate_core::labels::Label;
 
-use crate::batch::{Plan, buckets};
+use crate::batch::{Buckets, Plan, buckets};
 use crate::checksum::sha256_hex;
 use crate::error::{ClassifyError, LoadError};
 use crate::labels::Row;
@@ -79,8 +79,13 @@ impl Model {
         let path = folder.join(&manifest.model.file);
         let bytes = read(&path, &manifest.model.sha256)?;
         let session = Session::new(&bytes, &path, &manifest)?;
+        // A graph with a mask reads words in their order; one without sums them.
+        let kind = match manifest.model.attention_mask {
+            Some(_) => Buckets::Fine,
+            None => Buckets::Coarse,
+        };
         let mut model = Self {
-            buckets: buckets(manifest.tokenizer.max_tokens),
+            buckets: buckets(kind, manifest.tokenizer.max_tokens),
             manifest,
             folder: folder.to_path_buf(),
             tokenizer,
