@@ -1,4 +1,4 @@
-"""Command line: `python -m train deep|further|screen|bands|evaluate|folds --data DIR …`."""
+"""Command line: `python -m train deep|screen|bands|evaluate --data DIR --out DIR`."""
 
 import argparse
 import functools
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import bands, bundle, card, data, encoders, evaluate, folds, functional, goals, golden, metrics, screen, steps, teacher, wordpiece
+from . import bands, bundle, card, data, encoders, evaluate, functional, goals, golden, metrics, screen, steps, teacher, wordpiece
 from .labels import LABELS
 
 
@@ -126,11 +126,10 @@ def show(args):
 
 def main():
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("what", choices=["deep", "further", "screen", "bands", "evaluate", "prepare", "tune", "folds"],
-                        help="prepare and tune: the first two steps of deep, alone; further: deep again, with rows that came since; "
-                        "folds: SMS spam as published figures measure it")
+    parser.add_argument("what", choices=["deep", "further", "screen", "bands", "evaluate", "prepare", "tune"],
+                        help="prepare and tune: the first two steps of deep, alone; further: deep again, with rows that came since")
     parser.add_argument("--data", type=Path, help="folder with manifest.json, authored/ and train/ (all but tune)")
-    parser.add_argument("--out", type=Path, help="model folder to write or read (all but prepare, tune and folds)")
+    parser.add_argument("--out", type=Path, help="model folder to write or read (all but prepare and tune)")
     parser.add_argument("--work", type=Path, default=Path(".train-cache"), help="prepared rows and what was learned from them")
     parser.add_argument("--smoke", action="store_true", help="a few hundred rows and steps, for checking the kit")
     parser.add_argument("--include-research", action="store_true", help="also sets not licensed for products; for comparison only")
@@ -143,7 +142,7 @@ def main():
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="deep: other values of deep.Plan")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    if args.data is None and args.what != "tune" or args.out is None and args.what not in ("prepare", "tune", "folds"):
+    if args.data is None and args.what != "tune" or args.out is None and args.what not in ("prepare", "tune"):
         parser.error("--data and --out are needed")
     torch.set_num_threads(args.threads)
     if args.what == "screen":
@@ -152,8 +151,6 @@ def main():
         steps.run(args, functools.cache(lambda own=True: rows_of(args, own)), finish, log)
     elif args.what == "evaluate":
         show(args)
-    elif args.what == "folds":
-        folds.run(rows_of(args), args.work, args.device, log)
     else:
         rows = rows_of(args)
         bands.show(args.out, args.deep, rows, held_out(rows, 150), log)
