@@ -15,3 +15,7 @@ pub mod metrics;
 pub mod process;
 pub mod settings;
 pub mod shutdown;
+
+/// Every process that uses this crate takes its memory from here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
