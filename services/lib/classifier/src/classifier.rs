@@ -267,7 +267,9 @@ impl Classifier {
         }
         for &number in self.waiting.iter().chain(&self.unsure) {
             let unique = &self.unique[number as usize];
-            self.cache.insert(unique.key, unique.scored);
+            if unique.scored.is_worth_keeping() {
+                self.cache.insert(unique.key, unique.scored);
+            }
         }
         Ok(())
     }

@@ -44,6 +44,12 @@ pub struct Scored {
 }
 
 impl Scored {
+    /// Whether it took longer than it takes to remember it: the screen scores a short text in a
+    /// microsecond.
+    pub(crate) fn is_worth_keeping(&self) -> bool {
+        self.tier == Tier::Deep || self.windows > 1
+    }
+
     /// The same as a decision takes it.
     #[must_use]
     pub fn by_model(self, model_version: &str) -> tidegate_core::Scored<'_> {

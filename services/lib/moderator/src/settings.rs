@@ -183,7 +183,8 @@ pub struct ModelSection {
     pub mode: String,
     /// The folder that holds the models' folders, `screen` and `deep`.
     pub folder: PathBuf,
-    /// Texts whose scores each lane remembers, about 80 bytes each.
+    /// Texts whose scores each lane remembers, about 80 bytes each: those that the deep model scored,
+    /// and over-long ones.
     pub cache: usize,
 }
 

@@ -71,14 +71,10 @@ impl Tokenizer {
     fn encode_plain(&mut self, text: &str, ids: &mut Vec<i32>) {
         // Nothing that the rules do reaches across these four characters, so the chunks between
         // them can be looked up as they are.
-        let is_gap = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         let bytes = text.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            let len = bytes[at..]
-                .iter()
-                .position(is_gap)
-                .unwrap_or(bytes.len() - at);
+            let len = gap(&bytes[at..]);
             if len > 0 {
                 self.encode_chunk(&text[at..at + len], ids);
             }
@@ -102,6 +98,28 @@ impl Tokenizer {
     pub fn vocabulary(&self) -> usize {
         self.pieces.vocabulary()
     }
+}
+
+/// How many bytes stand before the first white space of ASCII's four. Eight at a time.
+fn gap(bytes: &[u8]) -> usize {
+    const fn each(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    let is_gap = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        // The highest bit is set of the first byte that is at most a space, and of none before it.
+        let low = word.wrapping_sub(each(b'!')) & !word & each(0x80);
+        if low != 0 {
+            at += low.trailing_zeros() as usize / 8;
+            break;
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    at + rest.iter().position(is_gap).unwrap_or(rest.len())
 }
 
 #[cfg(test)]

@@ -203,8 +203,9 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Where the first quote, backslash or control character is. Eight bytes at a time.
-fn special(bytes: &[u8]) -> Option<usize> {
+/// Where the first character is that JSON escapes in a string: a quote, a backslash or a control
+/// character. Eight bytes at a time.
+pub(crate) fn special(bytes: &[u8]) -> Option<usize> {
     const fn each(byte: u8) -> u64 {
         u64::from_le_bytes([byte; 8])
     }

@@ -14,6 +14,8 @@ pub use fields::Fields;
 pub use framing::Format;
 pub use rejection::{Rejection, RejectionReason};
 
+pub(crate) use fast::special;
+
 use crate::event::{Channel, Event, MAX_PAYLOAD_BYTES, Withdrawal};
 use framing::Frame;
 

@@ -1,9 +1,14 @@
-//! Phrases of all rules in one automaton: a message is read once, however many phrases there are.
+//! Phrases of all rules of a channel in one automaton: a message is read once, however many phrases
+//! there are.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError};
 use smallvec::SmallVec;
 
-use crate::normalize::{Text, fold_phrase};
+use super::Rule;
+use crate::{
+    event::Channel,
+    normalize::{Text, fold_phrase},
+};
 
 /// A phrase that a rule looks for.
 #[derive(Clone, Copy, Debug)]
@@ -13,9 +18,13 @@ struct Phrase {
     is_whole: bool,
 }
 
-/// The phrases of a policy, and the automaton that finds them.
+/// The phrases of a policy, for each channel by itself: a small automaton stays in a core's cache.
 #[derive(Clone, Debug)]
-pub(super) struct Keywords {
+pub(super) struct Keywords(Vec<Finder>);
+
+/// Phrases, and the automaton that finds them.
+#[derive(Clone, Debug)]
+struct Finder {
     phrases: Vec<Phrase>,
     automaton: AhoCorasick,
 }
@@ -59,32 +68,46 @@ impl KeywordsBuilder {
         has_content
     }
 
-    pub(super) fn build(self) -> Result<Keywords, BuildError> {
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(&self.patterns)?;
-        Ok(Keywords {
-            phrases: self.phrases,
-            automaton,
-        })
+    /// `rules` are those of the indices that were given.
+    pub(super) fn build(self, rules: &[Rule]) -> Result<Keywords, BuildError> {
+        let is_heard = |rule: usize, channel| {
+            let channels = rules.get(rule).map_or(&[][..], |rule| &rule.channels);
+            channels.is_empty() || channels.contains(&channel)
+        };
+        let finder = |channel: &Channel| {
+            let all = self.phrases.iter().zip(&self.patterns);
+            let (phrases, patterns): (Vec<Phrase>, Vec<&String>) = all
+                .filter(|(phrase, _)| is_heard(phrase.rule, *channel))
+                .unzip();
+            let automaton = AhoCorasick::builder()
+                .ascii_case_insensitive(true)
+                .kind(Some(AhoCorasickKind::DFA))
+                .build(patterns)?;
+            Ok(Finder { phrases, automaton })
+        };
+        let finders = Channel::ALL.iter().map(finder);
+        finders.collect::<Result<_, _>>().map(Keywords)
     }
 }
 
 impl Keywords {
-    /// The rules of which a phrase occurs in the text, folded or with its disguise undone.
-    pub(super) fn find(&self, text: &Text<'_>) -> Found {
+    /// The rules of which a phrase occurs in the text, folded or with its disguise undone. Those
+    /// that are not for this channel are not looked for.
+    pub(super) fn find(&self, text: &Text<'_>, channel: Channel) -> Found {
+        let finder = &self.0[channel.index()];
         let mut found = Found::default();
-        if self.phrases.is_empty() {
+        if finder.phrases.is_empty() {
             return found;
         }
-        self.find_in(&text.folded(), &mut found);
+        finder.find_in(&text.folded(), &mut found);
         if let Some(undisguised) = text.undisguised() {
-            self.find_in(&undisguised, &mut found);
+            finder.find_in(&undisguised, &mut found);
         }
         found
     }
+}
 
+impl Finder {
     fn find_in(&self, text: &str, found: &mut Found) {
         for at in self.automaton.find_overlapping_iter(text) {
             let phrase = self.phrases[at.pattern().as_usize()];

@@ -133,7 +133,7 @@ impl Policy {
         text: &Text<'_>,
         scored: Option<(&Scores, LabelSet)>,
     ) -> impl Iterator<Item = &'p Rule> {
-        let found = self.keywords.find(text);
+        let found = self.keywords.find(text, event.channel);
         self.rules
             .iter()
             .enumerate()

@@ -71,7 +71,7 @@ impl Document {
             .get("negative_floor")
             .map(|node| self.negative_floor(node));
         let (rules, keywords) = self.rules(&root);
-        let keywords = match keywords.build() {
+        let keywords = match keywords.build(&rules) {
             Ok(keywords) => keywords,
             Err(error) => {
                 self.reader
