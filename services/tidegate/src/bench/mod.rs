@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     brokers: Option<String>,
     /// Events in the topic that lanes read in `kafka` and `curve`
-    #[arg(long, value_name = "N", default_value_t = 500_000)]
+    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
     records: u64,
     /// Seconds that `latency` and `memory` last; each row of `core` takes a tenth of it
     #[arg(long, value_name = "S", default_value_t = 60)]
