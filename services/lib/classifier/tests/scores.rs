@@ -120,6 +120,19 @@ fn a_band_of_no_width_leaves_all_texts_to_the_screen() {
 }
 
 #[test]
+fn an_over_long_text_that_was_remembered_while_the_band_was_narrow_goes_deep_when_it_is_not() {
+    let mut classifier = cascade();
+    let long = "maybe ".repeat(30) + "half" + &" maybe".repeat(30);
+    classifier.set_band_scale(0.0);
+    assert_eq!(classify(&mut classifier, &[&long])[0].tier, Tier::Screen);
+    assert_eq!(classify(&mut classifier, &[&long])[0].tier, Tier::Screen);
+    classifier.set_band_scale(1.0);
+    assert_eq!(classify(&mut classifier, &[&long])[0].tier, Tier::Deep);
+    let stats = classifier.take_stats();
+    assert_eq!((stats.cache_hits, stats.screen.texts), (2, 1));
+}
+
+#[test]
 fn equal_texts_are_scored_once() {
     let mut classifier = cascade();
     let first = classify(&mut classifier, &["spam", "hate", "spam", "spam"]);

@@ -68,16 +68,15 @@ impl KeywordsBuilder {
         has_content
     }
 
-    /// `rules` are those of the indices that were given.
+    /// Makes an automaton for each channel. `rules` are those of the indices that were given.
     pub(super) fn build(self, rules: &[Rule]) -> Result<Keywords, BuildError> {
-        let is_heard = |rule: usize, channel| {
-            let channels = rules.get(rule).map_or(&[][..], |rule| &rule.channels);
-            channels.is_empty() || channels.contains(&channel)
-        };
         let finder = |channel: &Channel| {
             let all = self.phrases.iter().zip(&self.patterns);
             let (phrases, patterns): (Vec<Phrase>, Vec<&String>) = all
-                .filter(|(phrase, _)| is_heard(phrase.rule, *channel))
+                .filter(|(phrase, _)| {
+                    let rule = rules.get(phrase.rule);
+                    rule.is_none_or(|rule| rule.is_for(*channel))
+                })
                 .unzip();
             let automaton = AhoCorasick::builder()
                 .ascii_case_insensitive(true)

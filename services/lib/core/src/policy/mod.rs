@@ -150,6 +150,11 @@ impl Rule {
         self.when.is_some()
     }
 
+    /// Whether it is looked at on this channel.
+    fn is_for(&self, channel: Channel) -> bool {
+        self.channels.is_empty() || self.channels.contains(&channel)
+    }
+
     fn holds(
         &self,
         event: &Event<'_>,
@@ -163,7 +168,7 @@ impl Rule {
         let lang = event.lang.as_deref().unwrap_or_default();
         let lang = lang.split(['-', '_']).next().unwrap_or_default();
         (!self.has_phrases || is_phrase_found)
-            && (self.channels.is_empty() || self.channels.contains(&event.channel))
+            && self.is_for(event.channel)
             && is_any(&self.langs, lang)
             && is_any(&self.platforms, &event.platform)
             && is_any(&self.brands, event.brand.as_str())
