@@ -111,7 +111,7 @@ def train_screen(args):
     net = screen.Screen(shape, shape.pieces)
     initial_vectors(net, tokenizer, made.packed, shape, pretrained=not args.smoke)
     screen.fit(net, made, shape, log)
-    screen.export(net, args.out / "model.onnx")
+    screen.export(net, screen.pairs_of(made, shape, log), args.out / "model.onnx")
     finish(args.out, "screen", rows, cascade=bands.DEFAULT)
 
 
@@ -135,7 +135,7 @@ def main():
     parser.add_argument("--include-research", action="store_true", help="also sets not licensed for products; for comparison only")
     parser.add_argument("--own", type=Path, help="a brand's own labelled messages (JSON lines), as extra rows")
     parser.add_argument("--teachers", type=Path, help="deep: folder with all-mpnet-base-v2, of which its teachers are made")
-    parser.add_argument("--from", dest="start", type=Path, help="further, prepare: a deep model's folder, to begin from and to learn from")
+    parser.add_argument("--from", dest="start", type=Path, help="deep, further, prepare: a deep model's folder, to begin from and to learn from")
     parser.add_argument("--teacher", type=Path, help="screen: a deep model's folder, to be asked about more texts")
     parser.add_argument("--deep", type=Path, default=Path("deep"), help="bands: the deep model's folder")
     parser.add_argument("--device", default="cpu", help="deep: cpu or cuda")

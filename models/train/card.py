@@ -12,14 +12,14 @@ INTRO = {
     "screen": """# Model card: screen
 
 A very small multi-label classifier for brand comments and direct messages: static token vectors, pooled by
-learned weights per group of dimensions, and one hidden layer. It scores every message; those that it is unsure
-of go on to `deep` where one is installed.
+learned weights per group of dimensions, and one hidden layer; beside them a linear model of pieces and pairs of
+neighbours. It scores every message; those that it is unsure of go on to `deep` where one is installed.
 
 - Input: `input_ids` int32 `[batch, tokens]`, padded with 0. Padding adds exactly nothing; no special tokens.
 - Output: `logits` float32 `[batch, 10]`; probability = sigmoid(scale x logit + bias), from `manifest.toml`.
 - Token vectors start from single-piece vectors of all-MiniLM-L6-v2 (Apache-2.0) where it can read the piece.
-- The table is stored as int8 with one scale a row and is folded to float when the session is made: keep ONNX
-  Runtime's graph optimisation at `basic` or more, or each call will unpack the whole table.
+- The tables are stored as int8 with one scale a row or a label and are folded to float when the session is made: keep
+  ONNX Runtime's graph optimisation at `basic` or more, or each call will unpack them.
 - Text over 128 tokens is scored in windows (every 96 tokens); a label's score is the maximum over windows.
 - It learned from the labels and from what the teachers of `deep` think of training texts, of obfuscated copies and of texts
   recombined from them: their errors are its errors too.
@@ -32,6 +32,7 @@ fixed scales measured on training texts, so that a text scores the same alone an
 in a vocabulary cut to what the training texts use, with emoji and frequent words of other languages added.
 It learned from labels and from a model of all six layers, which had learned from labels and from two teachers, all-mpnet-base-v2
 (Apache-2.0) tuned on the same rows; over the last part of its training the products were computed as the int8 export computes them.
+To the logits of all labels but hate comes a linear model of pieces and pairs of neighbours, fitted to the labels alone.
 
 - Input: `input_ids` and `attention_mask` int64 `[batch, tokens]`, `[CLS]` and `[SEP]` included.
 - Output: `logits` float32 `[batch, 10]`; probability = sigmoid(scale x logit + bias), from `manifest.toml`.
@@ -41,7 +42,7 @@ It learned from labels and from a model of all six layers, which had learned fro
 }
 
 ORDER = {
-    "screen": """- Word order is not seen: negation, quoted hate, counter-speech, reported speech, sarcasm and "already bought it"
+    "screen": """- Of word order only pairs of neighbours are seen: negation, quoted hate, counter-speech, reported speech, sarcasm and "already bought it"
   against "want to buy it" are weak. Implicit hate without marked words is mostly missed.""",
     "deep": """- Implied hate and sarcasm remain hard; the figures by function below are for frames of the same hand as the training
   frames and flatter the model. Hate outside English is weakly learned.""",

@@ -13,6 +13,7 @@ from .data import AUTHORED, OWN
 from .functional import PREFIX
 from .labels import HEADLINE, INDEX, LABELS
 from .metrics import auc, best_threshold, f1, sigmoid
+from .pairs import Pairs, fit as fit_pairs
 from .prepare import Pool
 from .teacher import PLAIN, RECOMBINED, VALID, answers, keep_answers
 
@@ -81,6 +82,7 @@ FUNCTIONAL_TIMES = 1.5
 
 
 WORDS = "encoder.words.weight"
+PAIR_ROWS = 1 << 17
 
 
 class Deep(nn.Module):
@@ -372,8 +374,15 @@ def whole_numbers(net: Deep, spans: dict):
             part.span = spans[name]
 
 
+def pairs_of(pool: Pool, pieces: int, log) -> Pairs:
+    """From the labels of rows and their first obfuscated copies. Hate is left to the encoder: words tell it badly."""
+    labelled = pool.kind <= PLAIN + 1
+    weight = np.where(labelled[:, None], pool.weight, 0.0)
+    return Pairs(fit_pairs(pool.ids, pool.length, pool.target, weight, pool.source, pieces, PAIR_ROWS, 0.0, log), pieces)
+
+
 @torch.inference_mode()
-def export(net: Deep, path, bits: int = 7):
+def export(net: Deep, pairs: Pairs, path, bits: int = 7):
     """Writes the ONNX graph: float products where a layer has no `span`, else u8 activations (fixed scale) by s8 weights.
 
     Fixed scales keep a text's score the same alone and in a batch, which scales taken from the whole batch do
@@ -438,6 +447,8 @@ def export(net: Deep, path, bits: int = 7):
     weighted = g.node("Mul", [g.node("Reshape", [x, cube]), g.node("Unsqueeze", [mask, ints(2)])])
     mean = g.node("Div", [g.node("ReduceSum", [weighted, ints(1)], keepdims=0),
                           g.node("ReduceSum", [mask, ints(1)], keepdims=1)])
-    g.node("Gemm", [mean, g.constant(array(net.head.weight).T), g.constant(array(net.head.bias))], "logits")
+    said = g.node("Gemm", [mean, g.constant(array(net.head.weight).T), g.constant(array(net.head.bias))])
+    sums = g.node("ReduceSum", [g.node("Gather", [pairs.columns(g), "input_ids"]), ints(1)], keepdims=0)
+    g.node("Add", [said, pairs.logits(g, "input_ids", np.int64, sums)], "logits")
     g.save(path, [ids_input("input_ids", TensorProto.INT64), ids_input("attention_mask", TensorProto.INT64)],
            [logits_output(len(LABELS))])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from . import deep, prepare, store, wordpiece
+from . import deep, prepare
 from .data import AUTHORED, OWN, TRAIN, VALIDATION, Rows, augmented
 from .deep import Plan
 from .prepare import Pool
@@ -29,12 +29,10 @@ def come_since(texts: list, rows: Rows, tokenizer, plan: Plan) -> Pool | None:
     return replace(pool, source=np.full(len(origin), OWN))
 
 
-def tune(rows: Rows, plan: Plan, work, device: str, log):
+def tune(old: Pool, new: Pool | None, plan: Plan, work, device: str, log):
     """From `deep.bin` of the work folder to its `further.bin`; the path of what was tuned. It computes as the int8 export does
     from the first step, unless layers were left out."""
-    old, pieces, _ = prepare.read(work / "prepared.bin")
     soft = answers(work)
-    new = come_since(store.load(work / "texts.bin")[1]["texts"], rows, wordpiece.blank(pieces), plan)
     if new is None and not plan.stay:
         raise SystemExit("further: no training rows have come since the work folder was prepared; add some with --own")
     goals, pool = deep.goals_of(old, soft, plan, device), old

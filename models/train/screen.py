@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from .data import AUTHORED, OWN, TRAIN, Rows, augmented, epoch_indices, row_weights
 from .functional import PREFIX
 from .labels import LABELS
+from .pairs import Pairs, fit as fit_pairs
 from .teacher import RECOMBINED, Lessons
 from .wordpiece import PAD, encode
 
@@ -21,7 +22,7 @@ class Shape:
     """What the network looks like and how long it is trained."""
 
     pieces: int = 30000
-    dim: int = 96
+    dim: int = 64
     heads: int = 4
     hidden: int = 64
     epochs: int = 6
@@ -32,6 +33,7 @@ class Shape:
     # How much answers weigh beside labels: of our own texts and recombined ones, and of the public sets' texts.
     taught_weight: float = 1.0
     taught_public: float = 0.25
+    pair_rows: int = 1 << 16
     token_dropout: float = 0.1
     dropout: float = 0.2
     seed: int = 5
@@ -94,12 +96,13 @@ def batches(order, length, size, rng):
 
 @dataclass
 class Training:
-    """Packed texts with targets, weights and source names."""
+    """Packed texts with targets, weights and source names; and targets and weights without what teachers think."""
 
     packed: Packed
     target: np.ndarray
     weight: np.ndarray
     source: np.ndarray
+    labels: tuple
 
 
 def training_set(rows: Rows, tokenizer, shape: Shape, lessons: Lessons | None = None) -> Training:
@@ -126,13 +129,14 @@ def training_set(rows: Rows, tokenizer, shape: Shape, lessons: Lessons | None = 
     target, weight, source = rows.target[index], row_weights(rows)[index], rows.source[index].astype("U40")
     weight[np.isin(source, (AUTHORED, OWN))] *= shape.authored_weight
     weight[alone], source[alone] = 0.0, RECOMBINED
+    labels = (target, weight)
     if soft is not None:
         own = alone | np.isin(source, (AUTHORED, OWN)) | np.char.startswith(source, PREFIX)
         more = np.where(said, np.where(own, shape.taught_weight, shape.taught_public), 0.0)[:, None]
         total = weight + more
         target = ((weight * target + more * soft) / np.maximum(total, 1e-9)).astype(np.float32)
         weight = total.astype(np.float32)
-    return Training(Packed(*encode(tokenizer, texts)), target, weight, source)
+    return Training(Packed(*encode(tokenizer, texts)), target, weight, source, labels)
 
 
 def fit(net: Screen, data: Training, shape: Shape, log=print, watch=None):
@@ -172,9 +176,19 @@ def logits_of(net: Screen, packed: Packed, size: int = 2048) -> np.ndarray:
     return out
 
 
+def pairs_of(data: Training, shape: Shape, log) -> Pairs:
+    """From labels alone, with as many rows of a public set as an epoch has."""
+    at = np.unique(epoch_indices(data.source, np.random.default_rng(shape.seed), shape.authored_times))
+    target, weight = data.labels
+    some = np.zeros_like(weight)
+    some[at] = weight[at]
+    return Pairs(fit_pairs(data.packed.ids, data.packed.length, target, some, data.source, shape.pieces, shape.pair_rows, 1.0, log),
+                 shape.pieces)
+
+
 @torch.inference_mode()
-def export(net: Screen, path):
-    """Writes the ONNX graph: gather, sum, divide, two small products.
+def export(net: Screen, pairs: Pairs, path):
+    """Writes the ONNX graph: gather, sum, divide, two small products, and what `pairs` adds.
 
     The pooling weight is folded into the table, whose last columns carry the weights themselves, so that
     one sum gives numerator and denominator; the padding row is all zeros. The table is stored in int8 with
@@ -193,13 +207,15 @@ def export(net: Screen, path):
     array = lambda t: graph.constant(t.detach().numpy().astype(np.float32))
     small = graph.constant(np.rint(table / scale).astype(np.int8), "table_int8")
     real = graph.node("Mul", [graph.node("Cast", [small], to=1), graph.constant(scale.astype(np.float32), "row_scale")])
-    total = graph.node("ReduceSum", [graph.node("Gather", [real, "input_ids"], axis=0), ints(1)], keepdims=0)
-    above = graph.node("Reshape", [graph.node("Slice", [total, ints(0), ints(shape.dim), ints(1)]), ints(-1, shape.heads, width)])
-    below = graph.node("Add", [graph.node("Slice", [total, ints(shape.dim), ints(2**31 - 1), ints(1)]),
-                               graph.constant(np.array(1e-4, np.float32))])
+    rows = graph.node("Concat", [real, pairs.columns(graph)], axis=1)
+    total = graph.node("ReduceSum", [graph.node("Gather", [rows, "input_ids"], axis=0), ints(1)], keepdims=0)
+    part = lambda begin, end: graph.node("Slice", [total, ints(begin), ints(end), ints(1)])
+    above = graph.node("Reshape", [part(0, shape.dim), ints(-1, shape.heads, width)])
+    below = graph.node("Add", [part(shape.dim, table.shape[1]), graph.constant(np.array(1e-4, np.float32))])
     mean = graph.node("Div", [above, graph.node("Reshape", [below, ints(-1, shape.heads, 1)])])
     x = graph.node("Reshape", [mean, ints(-1, shape.dim)])
     inner = graph.node("Relu", [graph.node("Gemm", [x, array(net.up.weight.T), array(net.up.bias)])])
     deep = graph.node("Gemm", [inner, array(net.down.weight.T), array(net.down.bias)])
-    graph.node("Add", [deep, graph.node("MatMul", [x, array(net.direct.weight.T)])], "logits")
+    said = graph.node("Add", [deep, graph.node("MatMul", [x, array(net.direct.weight.T)])])
+    graph.node("Add", [said, pairs.logits(graph, "input_ids", np.int32, part(table.shape[1], 2**31 - 1))], "logits")
     graph.save(path, [ids_input("input_ids")], [logits_output(len(LABELS))])

@@ -4,7 +4,7 @@ import ast
 import shutil
 from dataclasses import replace
 
-from . import deep, further, prepare, readback, wordpiece
+from . import deep, further, prepare, readback, store, wordpiece
 from .deep import Plan
 
 
@@ -21,19 +21,20 @@ def run(args, rows, finish, log):
         prepare.run(rows(own=args.what != "further"), plan, work, args.teachers, log, args.start, args.threads)
     if args.what == "prepare":
         return None
-    if args.what == "further" and args.start and not (work / "deep.bin").exists():
+    if args.what != "tune" and args.start and not (work / "deep.bin").exists():
         deep.keep(deep.shortened(readback.network(args.start), plan.stay), work / "deep.bin")
     if args.what == "tune" or not (work / "deep.bin").exists():
         deep.tune(plan, work, args.device, log)
     if args.what == "tune":
         return None
-    tuned = work / "deep.bin"
+    tuned, (old, pieces, _) = work / "deep.bin", prepare.read(work / "prepared.bin")
+    new = further.come_since(store.load(work / "texts.bin")[1]["texts"], rows(), wordpiece.blank(pieces), plan)
     if args.what == "further":
-        tuned = further.tune(rows(), plan, work, args.device, log)
+        tuned = further.tune(old, new, plan, work, args.device, log)
+    pool = prepare.joined(old, new) if new else old
     args.out.mkdir(parents=True, exist_ok=True)
-    _, pieces, _ = prepare.read(work / "prepared.bin")
     wordpiece.blank(pieces).save(str(args.out / "tokenizer.json"))
-    deep.export(deep.kept(tuned), args.out / "model.onnx")
+    deep.export(deep.kept(tuned), deep.pairs_of(pool, len(pieces), log), args.out / "model.onnx")
     return finish(args.out, "deep", rows(), specials={"cls_id": prepare.CLS, "sep_id": prepare.SEP}, mask=True, most=200)
 
 

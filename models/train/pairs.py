@@ -1,0 +1,91 @@
+"""Adds to a network's logits what a linear model of pieces and of pairs of neighbours says: it knows set phrases by heart."""
+
+import numpy as np
+from onnx import TensorProto
+from scipy import sparse
+from sklearn.svm import LinearSVC
+
+from . import store
+from .labels import INDEX, LABELS
+from .wordpiece import PAD
+
+# Text messages are few, and of a kind of their own.
+TIMES = {"sms_spam": 5.0, "smishing": 5.0}
+
+
+def row_of(first, second, pieces: int, rows: int):
+    """A pair's row in the table of pairs, which the graph computes too: of fewer than 32,768 pieces in 32 bits. With a prime
+    number of rows, more than twice as many as pieces, only pairs that end in padding (piece 0) have row 0."""
+    return second * (first + pieces) % rows
+
+
+def features(ids: np.ndarray, length: np.ndarray, at: np.ndarray, pieces: int, rows: int) -> sparse.csr_matrix:
+    """Counts of pieces, then of pairs by row, of the packed texts `at`; divided by the root of how many there are of both."""
+    length = length.astype(np.int64)
+    size, starts = length[at], np.concatenate([[0], np.cumsum(length)[:-1]])
+    text = np.repeat(np.arange(len(at)), size)
+    offset = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    place = starts[at][text] + offset
+    first, more = ids[place].astype(np.int64), offset + 1 < size[text]
+    second = ids[place[more] + 1].astype(np.int64)
+    column = np.concatenate([first, pieces + row_of(first[more], second, pieces, rows)])
+    text = np.concatenate([text, text[more]])
+    value = (1.0 / np.sqrt(np.maximum(2 * size - 1, 1))).astype(np.float32)[text]
+    return sparse.csr_matrix((value, (text, column)), shape=(len(at), pieces + rows))
+
+
+def fit(ids, length, target, weight, source, pieces: int, rows: int, hate: float, log) -> np.ndarray:
+    """Logits by piece or pair and label, from labelled texts. A margin of the linear model counts as two logits, and of hate as
+    `hate`: what was best on validation rows."""
+    table = np.zeros((pieces + rows, len(LABELS)), np.float32)
+    times = np.array([TIMES.get(name, 1.0) for name in source])
+    for label, i in INDEX.items():
+        share = hate if label == "hate" else 2.0
+        at = np.flatnonzero(weight[:, i] >= 0.3)
+        said = target[at, i] > 0.5
+        if not share or len(np.unique(said)) < 2:
+            continue
+        model = LinearSVC(C=0.25, random_state=0)
+        model.fit(features(ids, length, at, pieces, rows), said, sample_weight=(weight[at, i] * times[at]).astype(np.float64))
+        table[:, i] = share * model.coef_[0]
+    log(f"pairs: {np.count_nonzero(table)} weights from {len(length)} texts")
+    return table
+
+
+class Pairs:
+    """The table as the graph holds it: in int8, with a scale for each label; the runtime makes floats of it at load."""
+
+    def __init__(self, table: np.ndarray, pieces: int):
+        self.whole, scale = store.rounded(table.T, 8)
+        self.whole, self.scale, self.pieces, self.rows = self.whole.T, scale.T, pieces, len(table) - pieces
+
+    def columns(self, graph) -> str:
+        """For each piece its logits, and a one to count it by; nothing for padding."""
+        single = np.concatenate([self.whole[: self.pieces], np.ones((self.pieces, 1), np.int8)], 1)
+        single[PAD] = 0
+        return self._floats(graph, single, np.append(self.scale, [[1.0]], 1))
+
+    def logits(self, graph, ids: str, kind: type, sums: str) -> str:
+        """What is to be added; `ids` are of this `kind`, and `sums` are those of `columns` over a text's pieces."""
+        number = lambda value: graph.constant(np.array(value, kind))
+        ints = lambda *values: graph.constant(np.array(values, np.int64))
+        cut = lambda x, begin, end: graph.node("Slice", [x, ints(begin), ints(end), ints(1)])
+        row = graph.node("Mul", [cut(ids, 1, 2**31 - 1), graph.node("Add", [cut(ids, 0, -1), number(self.pieces)])])
+        row = graph.node("Mod", [row, number(self.rows)])
+        pairs = graph.node("ReduceSum", [graph.node("Gather", [self._double(graph), row]), ints(1)], keepdims=0)
+        pairs = cut(pairs, 0, len(LABELS))
+        single, count = cut(sums, 0, len(LABELS)), cut(sums, len(LABELS), 2**31 - 1)
+        one = graph.constant(np.array(1, np.float32))
+        count = graph.node("Max", [graph.node("Sub", [graph.node("Add", [count, count]), one]), one])
+        return graph.node("Div", [graph.node("Add", [single, pairs]), graph.node("Sqrt", [count])])
+
+    def _double(self, graph) -> str:
+        # Sixteen floats are a line of the processor's cache.
+        wide = np.zeros((self.rows, 16), np.int8)
+        wide[1:, : len(LABELS)] = self.whole[self.pieces + 1 :]
+        return self._floats(graph, wide, np.resize(self.scale, (1, 16)))
+
+    @staticmethod
+    def _floats(graph, whole: np.ndarray, scale: np.ndarray) -> str:
+        cast = graph.node("Cast", [graph.constant(whole)], to=TensorProto.FLOAT)
+        return graph.node("Mul", [cast, graph.constant(scale.astype(np.float32))])
