@@ -14,8 +14,8 @@ TIMES = {"sms_spam": 5.0, "smishing": 5.0}
 
 
 def row_of(first, second, pieces: int, rows: int):
-    """A pair's row in the table of pairs, which the graph computes too: of fewer than 32,768 pieces in 32 bits. With a prime
-    number of rows, more than twice as many as pieces, only pairs that end in padding (piece 0) have row 0."""
+    """A pair's row in the table of pairs, which the graph computes too; of fewer than 32,768 pieces in 32 bits. Row 0 is for pairs
+    that end in padding (piece 0), and says nothing."""
     return second * (first + pieces) % rows
 
 
