@@ -53,7 +53,7 @@ def fit(ids, length, target, weight, source, pieces: int, rows: int, hate: float
 
 
 class Pairs:
-    """The table as the graph holds it: in int8, with a scale for each label; the runtime makes floats of it at load."""
+    """The table as the graph holds it: in int8, with a scale for each label."""
 
     def __init__(self, table: np.ndarray, pieces: int):
         self.whole, scale = store.rounded(table.T, 8)
@@ -63,7 +63,8 @@ class Pairs:
         """For each piece its logits, and a one to count it by; nothing for padding."""
         single = np.concatenate([self.whole[: self.pieces], np.ones((self.pieces, 1), np.int8)], 1)
         single[PAD] = 0
-        return self._floats(graph, single, np.append(self.scale, [[1.0]], 1))
+        cast = graph.node("Cast", [graph.constant(single)], to=TensorProto.FLOAT)
+        return graph.node("Mul", [cast, graph.constant(np.append(self.scale, [[1.0]], 1).astype(np.float32))])
 
     def logits(self, graph, ids: str, kind: type, sums: str) -> str:
         """What is to be added; `ids` are of this `kind`, and `sums` are those of `columns` over a text's pieces."""
@@ -72,20 +73,12 @@ class Pairs:
         cut = lambda x, begin, end: graph.node("Slice", [x, ints(begin), ints(end), ints(1)])
         row = graph.node("Mul", [cut(ids, 1, 2**31 - 1), graph.node("Add", [cut(ids, 0, -1), number(self.pieces)])])
         row = graph.node("Mod", [row, number(self.rows)])
-        pairs = graph.node("ReduceSum", [graph.node("Gather", [self._double(graph), row]), ints(1)], keepdims=0)
-        pairs = cut(pairs, 0, len(LABELS))
+        # Floats would not stay in a core's cache: with them picking rows takes three times as long.
+        double = self.whole[self.pieces :].copy()
+        double[0] = 0
+        pairs = graph.node("Cast", [graph.node("Gather", [graph.constant(double), row])], to=TensorProto.FLOAT)
+        pairs = graph.node("Mul", [graph.node("ReduceSum", [pairs, ints(1)], keepdims=0), graph.constant(self.scale.astype(np.float32))])
         single, count = cut(sums, 0, len(LABELS)), cut(sums, len(LABELS), 2**31 - 1)
         one = graph.constant(np.array(1, np.float32))
         count = graph.node("Max", [graph.node("Sub", [graph.node("Add", [count, count]), one]), one])
         return graph.node("Div", [graph.node("Add", [single, pairs]), graph.node("Sqrt", [count])])
-
-    def _double(self, graph) -> str:
-        # Sixteen floats are a line of the processor's cache.
-        wide = np.zeros((self.rows, 16), np.int8)
-        wide[1:, : len(LABELS)] = self.whole[self.pieces + 1 :]
-        return self._floats(graph, wide, np.resize(self.scale, (1, 16)))
-
-    @staticmethod
-    def _floats(graph, whole: np.ndarray, scale: np.ndarray) -> str:
-        cast = graph.node("Cast", [graph.constant(whole)], to=TensorProto.FLOAT)
-        return graph.node("Mul", [cast, graph.constant(scale.astype(np.float32))])
