@@ -18,8 +18,8 @@ neighbours. It scores every message; those that it is unsure of go on to `deep` 
 - Input: `input_ids` int32 `[batch, tokens]`, padded with 0. Padding adds exactly nothing; no special tokens.
 - Output: `logits` float32 `[batch, 10]`; probability = sigmoid(scale x logit + bias), from `manifest.toml`.
 - Token vectors start from single-piece vectors of all-MiniLM-L6-v2 (Apache-2.0) where it can read the piece.
-- The tables are stored as int8 with one scale a row or a label and are folded to float when the session is made: keep
-  ONNX Runtime's graph optimisation at `basic` or more, or each call will unpack them.
+- The table of pieces is stored as int8 and is folded to float when the session is made: keep ONNX Runtime's graph
+  optimisation at `basic` or more, or each call will unpack the whole table. That of pairs stays int8.
 - Text over 128 tokens is scored in windows (every 96 tokens); a label's score is the maximum over windows.
 - It learned from the labels and from what the teachers of `deep` think of training texts, of obfuscated copies and of texts
   recombined from them: their errors are its errors too.

@@ -378,7 +378,7 @@ def pairs_of(pool: Pool, pieces: int, log) -> Pairs:
     """From the labels of rows and their first obfuscated copies. Hate is left to the encoder: words tell it badly."""
     labelled = pool.kind <= PLAIN + 1
     weight = np.where(labelled[:, None], pool.weight, 0.0)
-    return Pairs(fit_pairs(pool.ids, pool.length, pool.target, weight, pool.source, pieces, PAIR_ROWS, 0.0, log), pieces)
+    return fit_pairs(pool.ids, pool.length, pool.target, weight, pool.source, pieces, PAIR_ROWS, 0.0, log)
 
 
 @torch.inference_mode()

@@ -19,25 +19,23 @@ def row_of(first, second, pieces: int, rows: int):
     return second * (first + pieces) % rows
 
 
-def features(ids: np.ndarray, length: np.ndarray, at: np.ndarray, pieces: int, rows: int) -> sparse.csr_matrix:
-    """Counts of pieces, then of pairs by row, of the packed texts `at`; divided by the root of how many there are of both."""
-    length = length.astype(np.int64)
-    size, starts = length[at], np.concatenate([[0], np.cumsum(length)[:-1]])
-    text = np.repeat(np.arange(len(at)), size)
-    offset = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
-    place = starts[at][text] + offset
-    first, more = ids[place].astype(np.int64), offset + 1 < size[text]
-    second = ids[place[more] + 1].astype(np.int64)
+def features(ids: np.ndarray, length: np.ndarray, pieces: int, rows: int) -> sparse.csr_matrix:
+    """Counts of pieces, then of pairs by row, of packed texts; divided by the root of how many there are of both."""
+    first, size = ids.astype(np.int64), length.astype(np.int64)
+    text = np.repeat(np.arange(len(size)), size)
+    more = np.flatnonzero(text[1:] == text[:-1])
+    second = first[more + 1]
     column = np.concatenate([first, pieces + row_of(first[more], second, pieces, rows)])
     text = np.concatenate([text, text[more]])
     value = (1.0 / np.sqrt(np.maximum(2 * size - 1, 1))).astype(np.float32)[text]
-    return sparse.csr_matrix((value, (text, column)), shape=(len(at), pieces + rows))
+    return sparse.csr_matrix((value, (text, column)), shape=(len(size), pieces + rows))
 
 
-def fit(ids, length, target, weight, source, pieces: int, rows: int, hate: float, log) -> np.ndarray:
+def fit(ids, length, target, weight, source, pieces: int, rows: int, hate: float, log) -> "Pairs":
     """Logits by piece or pair and label, from labelled texts. A margin of the linear model counts as two logits, and of hate as
     `hate`: what was best on validation rows."""
     table = np.zeros((pieces + rows, len(LABELS)), np.float32)
+    counts = features(ids, length, pieces, rows)
     times = np.array([TIMES.get(name, 1.0) for name in source])
     for label, i in INDEX.items():
         share = hate if label == "hate" else 2.0
@@ -46,10 +44,10 @@ def fit(ids, length, target, weight, source, pieces: int, rows: int, hate: float
         if not share or len(np.unique(said)) < 2:
             continue
         model = LinearSVC(C=0.25, random_state=0)
-        model.fit(features(ids, length, at, pieces, rows), said, sample_weight=(weight[at, i] * times[at]).astype(np.float64))
+        model.fit(counts[at], said, sample_weight=(weight[at, i] * times[at]).astype(np.float64))
         table[:, i] = share * model.coef_[0]
     log(f"pairs: {np.count_nonzero(table)} weights from {len(length)} texts")
-    return table
+    return Pairs(table, pieces)
 
 
 class Pairs:

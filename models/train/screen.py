@@ -182,8 +182,7 @@ def pairs_of(data: Training, shape: Shape, log) -> Pairs:
     target, weight = data.labels
     some = np.zeros_like(weight)
     some[at] = weight[at]
-    return Pairs(fit_pairs(data.packed.ids, data.packed.length, target, some, data.source, shape.pieces, shape.pair_rows, 1.0, log),
-                 shape.pieces)
+    return fit_pairs(data.packed.ids, data.packed.length, target, some, data.source, shape.pieces, shape.pair_rows, 1.0, log)
 
 
 @torch.inference_mode()
