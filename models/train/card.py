@@ -30,8 +30,9 @@ A fine-tuned MiniLM (all-MiniLM-L6-v2, Apache-2.0; three of its six layers, and 
 weights, with ReLU) with ten sigmoid outputs, for the messages that `screen` is unsure of. Weights of the matrix products are int8 (seven bits in use); activations are quantised by
 fixed scales measured on training texts, so that a text scores the same alone and in a batch. Words are looked up
 in a vocabulary cut to what the training texts use, with emoji and frequent words of other languages added.
-It learned from labels and from a model of all six layers, which had learned from labels and from two teachers, all-mpnet-base-v2
-(Apache-2.0) tuned on the same rows; over the last part of its training the products were computed as the int8 export computes them.
+It learned from labels and from two teachers, all-mpnet-base-v2 (Apache-2.0) tuned on the same rows, which were also asked about texts
+altered anew at every step; it began from the version before, which had learned so from older teachers. Over the last part of its training
+the products were computed as the int8 export computes them.
 To the logits of all labels but hate comes a linear model of pieces and pairs of neighbours, fitted to the labels alone.
 
 - Input: `input_ids` and `attention_mask` int64 `[batch, tokens]`, `[CLS]` and `[SEP]` included.

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from . import deep, prepare
+from . import deep, prepare, tuning
 from .data import AUTHORED, OWN, TRAIN, VALIDATION, Rows, augmented
-from .deep import Plan
+from .plan import Plan
 from .prepare import Pool
 from .teacher import PLAIN, VALID, answers
 
@@ -35,17 +35,17 @@ def tune(old: Pool, new: Pool | None, plan: Plan, work, device: str, log):
     soft = answers(work)
     if new is None and not plan.stay:
         raise SystemExit("further: no training rows have come since the work folder was prepared; add some with --own")
-    goals, pool = deep.goals_of(old, soft, plan, device), old
+    goals, pool = tuning.goals_of(old, soft, plan, device), old
     if new is not None:
-        goals = tuple(torch.cat(pair) for pair in zip(goals, deep.goals_of(new, None, plan, device)))
+        goals = tuple(torch.cat(pair) for pair in zip(goals, tuning.goals_of(new, None, plan, device)))
         pool = prepare.joined(old, new)
-    texts, net = deep.Texts(pool, device), deep.kept(work / "deep.bin").to(device)
+    texts, net = tuning.Texts(pool, device), deep.kept(work / "deep.bin").to(device)
     valid = np.flatnonzero(pool.kind == VALID)
-    told = lambda: deep.figures(deep.watch(pool, deep.logits_of(net, texts, valid, device), valid))
+    told = lambda: tuning.figures(tuning.watch(pool, tuning.logits_of(net, texts, valid, device), valid))
     log(f"{len(pool.kind) - len(old.kind)} new texts; before: {told()}")
     whole = 0.0 if net.encoder.layers[0].qkv.span else plan.whole_numbers
     plan = replace(plan, share=plan.further_share, authored_times=plan.further_times)
-    deep.fit(net, pool, texts, goals, plan, plan.further_rounds, (plan.further_rate, 5 * plan.further_rate), plan.further_tokens,
+    tuning.fit(net, pool, texts, goals, plan, plan.further_rounds, (plan.further_rate, 5 * plan.further_rate), plan.further_tokens,
              plan.seed + 200, device, log, taught=soft is not None, whole=whole, name="further")
     log(f"after: {told()}")
     path = work / "further.bin"

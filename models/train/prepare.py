@@ -45,15 +45,23 @@ def vocabulary(rows: Rows, new_words: int, seed: int) -> dict:
         if len(parts) >= 3:
             shattered.append((word, parts, count * (len(parts) - 1)))
     shattered.sort(key=lambda item: -item[2])
-    for word, parts, _ in shattered[:new_words]:
-        if word not in base:
-            pieces[word] = [names[i] for i in parts]
-    for picture in wordpiece.emoji():
-        meaning = reader.encode(unicodedata.name(picture, "").lower(), add_special_tokens=False).ids
-        for piece in (picture, "##" + picture):
-            if piece not in pieces and meaning:
-                pieces[piece] = [names[i] for i in meaning]
-    return pieces
+    pieces |= begun([word for word, *_ in shattered[:new_words] if word not in base])
+    return pieces | begun([piece for picture in wordpiece.emoji() for piece in (picture, "##" + picture) if piece not in pieces])
+
+
+def begun(pieces: list) -> dict:
+    """Each piece with the published ones that it begins from: itself, its parts, or those of an emoji's name; those without any
+    are left out."""
+    reader = encoders.tokenizer()
+    base, found = reader.get_vocab(), {}
+    for piece in pieces:
+        bare = piece.removeprefix("##")
+        parts = [piece] if piece in base else reader.encode(bare, add_special_tokens=False).tokens
+        if piece not in base and ("[UNK]" in parts or not parts):
+            parts = reader.encode(unicodedata.name(bare, "").lower(), add_special_tokens=False).tokens if len(bare) == 1 else []
+        if parts:
+            found[piece] = parts
+    return found
 
 
 def table(pieces: dict, vectors: np.ndarray, at: dict) -> np.ndarray:
@@ -65,6 +73,14 @@ def student_weights(pieces: dict) -> dict:
     w = encoders.tensors()
     words = table(pieces, w["embeddings.word_embeddings.weight"], encoders.tokenizer().get_vocab())
     return store.round_weights(encoders.minilm_state(w, words), 8)
+
+
+def start_weights(folder: Path) -> dict:
+    """Those of a deep model's folder."""
+    from .readback import network
+
+    state = network(folder).encoder.state_dict()
+    return store.round_weights({name: value.numpy() for name, value in state.items()}, 8)
 
 
 def teacher_weights(pieces: dict, folder: Path) -> dict:
@@ -166,8 +182,13 @@ def read(path: Path) -> tuple[Pool, list, dict]:
 
 def run(rows: Rows, plan, work: Path, teacher_folder: Path | None, log, start: Path | None = None, threads: int = 1):
     """Writes `prepared.bin` and, with a teacher's folder, `teacher.bin`. With `start`, a deep model's folder, the texts are
-    read in its pieces, and what it says of each is written to `soft.bin` in the place of teachers' answers."""
-    pieces = wordpiece.pieces(start / "tokenizer.json") if start else vocabulary(rows, plan.new_words, plan.seed)
+    read in its pieces and training begins from it; without a teacher's folder what it says of each text is written to `soft.bin`
+    in the place of teachers' answers."""
+    if start:
+        pieces = wordpiece.pieces(start / "tokenizer.json")
+        pieces = dict.fromkeys(pieces, ["[UNK]"]) | begun(pieces)
+    else:
+        pieces = vocabulary(rows, plan.new_words, plan.seed)
     tokenizer = wordpiece.blank(pieces)
     log(f"{len(pieces)} pieces")
     texts, origin, kind = texts_of(rows, plan)
@@ -177,7 +198,8 @@ def run(rows: Rows, plan, work: Path, teacher_folder: Path | None, log, start: P
         store.save(work / "teacher.bin", teacher_weights(pieces, teacher_folder))
     # For `screen`, which reads the same texts in pieces of its own.
     store.save(work / "texts.bin", {"origin": origin.astype(np.int32), "kind": kind}, {"texts": texts})
-    if start:
+    if start and not teacher_folder:
         teacher.keep_answers(work, logit(teacher.ask(texts, start, work, threads, log, plan.limit)))
     # Last: where it is, all is there.
-    write(work / "prepared.bin", pool, pieces, {} if start else student_weights(pieces))
+    begin = {} if start and not teacher_folder else start_weights(start) if start else student_weights(pieces)
+    write(work / "prepared.bin", pool, pieces, begin)

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 from . import deep, further, prepare, readback, store, wordpiece
-from .deep import Plan
+from .plan import Plan
 
 
 def run(args, rows, finish, log):
@@ -21,7 +21,7 @@ def run(args, rows, finish, log):
         prepare.run(rows(own=args.what != "further"), plan, work, args.teachers, log, args.start, args.threads)
     if args.what == "prepare":
         return None
-    if args.what != "tune" and args.start and not (work / "deep.bin").exists():
+    if args.what != "tune" and args.start and not args.teachers and not (work / "deep.bin").exists():
         deep.keep(deep.shortened(readback.network(args.start), plan.stay), work / "deep.bin")
     if args.what == "tune" or not (work / "deep.bin").exists():
         deep.tune(plan, work, args.device, log)
