@@ -129,6 +129,7 @@ def export(net: Deep, pairs: Pairs, path, bits: int = 7):
 
     from .graph import RUNTIME, Graph, ids_input, logits_output
 
+    pairs.check(np.int64)
     g = Graph()
     form = net.encoder.form
     hidden = form.hidden

@@ -27,12 +27,15 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=f"n{self.count}", **attributes))
         return output
 
-    def save(self, path: Path, inputs: list, outputs: list):
+    def model(self, inputs: list, outputs: list) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "tidegate", inputs, outputs, self.constants)
         sets = [helper.make_opsetid("", self.opset), helper.make_opsetid(RUNTIME, 1)]
         model = helper.make_model(graph, opset_imports=sets, ir_version=8, producer_name="tidegate")
         onnx.checker.check_model(model)
-        path.write_bytes(model.SerializeToString())
+        return model
+
+    def save(self, path: Path, inputs: list, outputs: list):
+        path.write_bytes(self.model(inputs, outputs).SerializeToString())
 
 
 def ids_input(name: str, kind=TensorProto.INT32):

@@ -1,11 +1,13 @@
 """Adds to a network's logits what a linear model of pieces and of pairs of neighbours says: it knows set phrases by heart."""
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
+from onnxruntime import InferenceSession
 from scipy import sparse
 from sklearn.svm import LinearSVC
 
 from . import store
+from .graph import Graph, ids_input, logits_output
 from .labels import INDEX, LABELS
 from .wordpiece import PAD
 
@@ -80,3 +82,21 @@ class Pairs:
         one = graph.constant(np.array(1, np.float32))
         count = graph.node("Max", [graph.node("Sub", [graph.node("Add", [count, count]), one]), one])
         return graph.node("Div", [graph.node("Add", [single, pairs]), graph.node("Sqrt", [count])])
+
+    def check(self, kind: type):
+        """Ends with an error where the graph says something else than the linear model on `features`."""
+        rng = np.random.default_rng(1)
+        length = rng.integers(1, 12, 200)
+        ids = rng.integers(1, self.pieces, length.sum())
+        padded = np.full((len(length), length.max()), PAD, kind)
+        padded[np.arange(length.max()) < length[:, None]] = ids
+        g = Graph()
+        sums = g.node("ReduceSum", [g.node("Gather", [self.columns(g), "ids"]), g.constant(np.array([1], np.int64))], keepdims=0)
+        g.nodes.append(helper.make_node("Identity", [self.logits(g, "ids", kind, sums)], ["logits"]))
+        model = g.model([ids_input("ids", helper.np_dtype_to_tensor_dtype(np.dtype(kind)))], [logits_output(len(LABELS))])
+        (said,) = InferenceSession(model.SerializeToString()).run(None, {"ids": padded})
+        table = self.whole.astype(np.float32) * self.scale
+        table[self.pieces] = 0.0
+        off = np.abs(said - features(ids, length, self.pieces, self.rows) @ table).max()
+        if not off < 1e-3:
+            raise SystemExit(f"pairs: the graph is {off:.4f} logits off the table that was fitted")

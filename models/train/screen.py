@@ -201,6 +201,7 @@ def export(net: Screen, pairs: Pairs, path):
     table = np.concatenate([net.vectors.weight.numpy() * np.repeat(w, width, axis=1), w], 1)
     table[PAD] = 0.0
     scale = np.maximum(np.abs(table).max(1, keepdims=True), 1e-9) / 127.0
+    pairs.check(np.int32)
     graph = Graph()
     ints = lambda *v: graph.constant(np.array(v, np.int64))
     array = lambda t: graph.constant(t.detach().numpy().astype(np.float32))
