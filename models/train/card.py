@@ -21,8 +21,8 @@ neighbours. It scores every message; those that it is unsure of go on to `deep` 
 - The table of pieces is stored as int8 and is folded to float when the session is made: keep ONNX Runtime's graph
   optimisation at `basic` or more, or each call will unpack the whole table. That of pairs stays int8.
 - Text over 128 tokens is scored in windows (every 96 tokens); a label's score is the maximum over windows.
-- It learned from the labels and from what the teachers of `deep` think of training texts, of obfuscated copies and of texts
-  recombined from them: their errors are its errors too.
+- It learned from the labels and from what `deep` says of training texts, of obfuscated copies and of texts recombined from
+  them: the errors of `deep` are its errors too.
 """,
     "deep": """# Model card: deep
 

@@ -25,7 +25,7 @@ class Shape:
     dim: int = 64
     heads: int = 4
     hidden: int = 64
-    epochs: int = 6
+    epochs: int = 15
     batch: int = 512
     rate: float = 2e-3
     authored_times: int = 4

@@ -21,9 +21,10 @@ RECOMBINED = "recombined"
 PLAIN, VALID = 0, 100
 # How often an authored and a functional text is cut, spliced with an authored one, and given other words.
 TIMES = {AUTHORED: (1, 2, 1.5), PREFIX: (0.5, 0.8, 0.7)}
-# What the finished `deep` is asked about beside, for `screen` alone: more such texts, and how many of them.
+# What the finished `deep` is asked about beside, for `screen` alone: more such texts, by these seeds, and how many of them.
 MORE = {AUTHORED: (1, 2, 1.5), PREFIX: (0.2, 0.4, 0.2)}
-ASKED = 45056
+SEEDS = (12, 13)
+ASKED = 600_000
 
 
 @dataclass
@@ -83,8 +84,11 @@ def lessons(rows: Rows, work, log, deep=None, threads: int = 1) -> Lessons | Non
     now = {at: stands.get(text, -1) for text, at, way in zip(texts, origin, kind) if way == PLAIN and at >= 0}
     origin = np.array([now.get(at, -1) for at in origin])
     if deep:
-        have = {text.casefold() for text in texts}
-        more = [text for text in made(rows, 12, MORE) if text.casefold() not in have][:ASKED]
+        have, more = {text.casefold() for text in texts}, []
+        for seed in SEEDS:
+            more += [text for text in made(rows, seed, MORE) if text.casefold() not in have]
+            have |= {text.casefold() for text in more}
+        more = more[:ASKED]
         texts, soft = texts + more, np.concatenate([soft, ask(more, deep, work, threads, log)])
         origin = np.concatenate([origin, np.full(len(more), -1)])
         kind = np.concatenate([kind, np.zeros(len(more), kind.dtype)])
