@@ -15,7 +15,6 @@ from .prepare import Pool
 from .teacher import PLAIN, VALID, answers, keep_answers
 from .tuning import Texts, figures, fit, goals_of, logits_of, watch
 
-
 WORDS = "encoder.words.weight"
 PAIR_ROWS = 1 << 17
 
@@ -36,7 +35,8 @@ class Deep(nn.Module):
 
 
 def teach(pool: Pool, texts: Texts, plan: Plan, work, device: str, log) -> list:
-    """The teachers, tuned on the labels. Their mean logits on every text of the pool are kept in the work folder."""
+    """The teachers, tuned on the labels, for the model to ask on a GPU; elsewhere that would take days, and there are none. Their
+    mean logits on every text of the pool are kept in the work folder."""
     state, valid = store.full_weights(store.load(work / "teacher.bin")[0]), np.flatnonzero(pool.kind == VALID)
     nets, said = [], []
     for number in range(plan.teachers):
@@ -45,8 +45,9 @@ def teach(pool: Pool, texts: Texts, plan: Plan, work, device: str, log) -> list:
             plan.teacher_tokens, plan.seed + number, device, log, name=f"teacher {number + 1}")
         said.append(logits_of(net, texts, np.arange(len(pool.kind)), device))
         log(f"teacher {number + 1}: {figures(watch(pool, said[-1][valid], valid))}")
-        net.encoder.bfloat16()
-        nets.append(net)
+        if device != "cpu":
+            net.encoder.bfloat16()
+            nets.append(net)
     mean = np.mean(said, 0)
     log(f"teachers together: {figures(watch(pool, mean[valid], valid))}")
     keep_answers(work, mean)

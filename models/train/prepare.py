@@ -24,7 +24,6 @@ def vocabulary(rows: Rows, new_words: int, seed: int) -> dict:
     words that MiniLM would shatter their parts, or an emoji's name."""
     reader = encoders.tokenizer()
     base = reader.get_vocab()
-    names = {i: t for t, i in base.items()}
     texts = [t[:400] for t in wordpiece._corpus(rows, seed)]
     used, words = Counter(), Counter()
     for begin in range(0, len(texts), 20000):

@@ -14,7 +14,7 @@ from .labels import HEADLINE, INDEX, LABELS
 from .metrics import auc, best_threshold, f1, sigmoid
 from .plan import DRAWS, FUNCTIONAL_TIMES, Plan
 from .prepare import Pool
-from .teacher import PLAIN, RECOMBINED, VALID
+from .teacher import PLAIN, RECOMBINED
 
 
 class Texts:
