@@ -23,6 +23,7 @@ LOSSES = (0.30, 0.26, 0.24, 0.23, 0.22, 0.21, 0.20, 0.19, 0.18, 0.17, 0.16, 0.15
 # English (which deep was pretrained on: elsewhere the screen is often the better one and would hide what English loses), and
 # of the shares found of the hateful functional texts and let pass of the others. Hate goes to people: what is missed is worse.
 FALL, FALL_ENGLISH, FALL_FOUND, FALL_PASSED = 0.005, 0.02, 0.03, 0.01
+SAME = 0.005
 # Where nothing is as good as that, the loss is the least that sends no more than this share of a brand's messages. It may be
 # large: when messages wait too long, serving narrows the bands by itself.
 MOST = 0.70
@@ -76,7 +77,8 @@ def of_loss(thresholds, worth: float, loss: float) -> dict:
 
 
 def of_hate(case: Case) -> tuple:
-    """The band of hate that sends the fewest of a brand's messages, those apart that go anyway, and keeps both halves.
+    """The band of hate that keeps both halves and sends the fewest of a brand's messages, those apart that go anyway; of bands
+    that send `SAME` more at most the one with most calls right, the narrowest where several have.
 
     Hate has no authored positives and the screen can't tell its functions apart, so its own scores say little there.
     """
@@ -87,8 +89,10 @@ def of_hate(case: Case) -> tuple:
             sent = case.sent({HATE: (low, high)})
             now = case.halves(sent)
             if now[0] >= found - FALL_FOUND and now[1] >= passed - FALL_PASSED:
-                fit.append((case.share(sent), -low, (low, high)))
-    return min(fit)[2] if fit else (LOWS[0], HIGHS[-1])
+                fit.append((case.share(sent), sum(now), (low, high)))
+    least = min(fit, default=(0,))[0]
+    like = [(right, low - high, (low, high)) for share, right, (low, high) in fit if share <= least + SAME]
+    return max(like)[2] if like else (LOWS[0], HIGHS[-1])
 
 
 def write(folder: Path, bands: dict):
