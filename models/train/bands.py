@@ -23,6 +23,7 @@ LOSSES = (0.30, 0.26, 0.24, 0.23, 0.22, 0.21, 0.20, 0.19, 0.18, 0.17, 0.16, 0.15
 # English (which deep was pretrained on: elsewhere the screen is often the better one and would hide what English loses), and
 # of the shares found of the hateful functional texts and let pass of the others. Hate goes to people: what is missed is worse.
 FALL, FALL_ENGLISH, FALL_FOUND, FALL_PASSED = 0.005, 0.02, 0.03, 0.01
+# Shares sent that count as the same.
 SAME = 0.005
 # Where nothing is as good as that, the loss is the least that sends no more than this share of a brand's messages. It may be
 # large: when messages wait too long, serving narrows the bands by itself.
