@@ -54,7 +54,7 @@ def teach(pool: Pool, texts: Texts, plan: Plan, work, device: str, log) -> list:
     return nets
 
 
-def student(pool: Pool, texts: Texts, start: dict, goals: tuple, plan: Plan, device: str, log, taught: bool, teachers: tuple) -> Deep:
+def student(pool: Pool, texts: Texts, start: dict, goals: tuple, plan: Plan, device: str, log, taught: bool, teachers: list) -> Deep:
     """The tuned network."""
     torch.manual_seed(plan.seed)
     layers = len([name for name in start if name.endswith(".up.weight")])

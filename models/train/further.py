@@ -46,7 +46,7 @@ def tune(old: Pool, new: Pool | None, plan: Plan, work, device: str, log):
     whole = 0.0 if net.encoder.layers[0].qkv.span else plan.whole_numbers
     plan = replace(plan, share=plan.further_share, authored_times=plan.further_times)
     tuning.fit(net, pool, texts, goals, plan, plan.further_rounds, (plan.further_rate, 5 * plan.further_rate), plan.further_tokens,
-             plan.seed + 200, device, log, taught=soft is not None, whole=whole, name="further")
+               plan.seed + 200, device, log, taught=soft is not None, whole=whole, name="further")
     log(f"after: {told()}")
     path = work / "further.bin"
     deep.keep(net, path)

@@ -15,13 +15,13 @@ from .metrics import logit
 from .teacher import RECOMBINED, VALID
 
 CLS, SEP = 2, 3
+UNKNOWN = ["[UNK]"]
 # Special pieces under the names that MPNet's vocabulary gives them.
 OTHER_NAMES = {"[PAD]": "<pad>", "[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>"}
 
 
-def vocabulary(rows: Rows, new_words: int, seed: int) -> dict:
-    """Pieces, each with the published pieces whose mean it begins from: itself for those in use, and for emoji and frequent
-    words that MiniLM would shatter their parts, or an emoji's name."""
+def vocabulary(rows: Rows, new_words: int, seed: int) -> list:
+    """Pieces: the published ones that are in use, frequent words that MiniLM would shatter, and emoji."""
     reader = encoders.tokenizer()
     base = reader.get_vocab()
     texts = [t[:400] for t in wordpiece._corpus(rows, seed)]
@@ -35,22 +35,21 @@ def vocabulary(rows: Rows, new_words: int, seed: int) -> dict:
             words[word] += 1
     keep = [t for t, i in base.items() if t not in wordpiece.SPECIALS and (used[i] >= 4 or len(t.removeprefix("##")) == 1)]
     keep.sort(key=base.get)
-    pieces = {t: [t] for t in wordpiece.SPECIALS + keep}
     shattered = []
     for word, count in words.most_common(60000):
         if count < 50 or len(word) > 24:
             continue
-        parts = reader.encode(word, add_special_tokens=False).ids
-        if len(parts) >= 3:
-            shattered.append((word, parts, count * (len(parts) - 1)))
-    shattered.sort(key=lambda item: -item[2])
-    pieces |= begun([word for word, *_ in shattered[:new_words] if word not in base])
-    return pieces | begun([piece for picture in wordpiece.emoji() for piece in (picture, "##" + picture) if piece not in pieces])
+        parts = len(reader.encode(word, add_special_tokens=False).ids)
+        if parts >= 3:
+            shattered.append((word, count * (parts - 1)))
+    shattered.sort(key=lambda item: -item[1])
+    new = [word for word, _ in shattered[:new_words]] + [form for picture in wordpiece.emoji() for form in (picture, "##" + picture)]
+    known = [piece for piece, parts in begun(new).items() if parts != UNKNOWN]
+    return list(dict.fromkeys(wordpiece.SPECIALS + keep + known))
 
 
 def begun(pieces: list) -> dict:
-    """Each piece with the published ones that it begins from: itself, its parts, or those of an emoji's name; those without any
-    are left out."""
+    """Each piece with the published ones that it begins from: itself, its parts, or those of an emoji's name."""
     reader = encoders.tokenizer()
     base, found = reader.get_vocab(), {}
     for piece in pieces:
@@ -58,17 +57,16 @@ def begun(pieces: list) -> dict:
         parts = [piece] if piece in base else reader.encode(bare, add_special_tokens=False).tokens
         if piece not in base and ("[UNK]" in parts or not parts):
             parts = reader.encode(unicodedata.name(bare, "").lower(), add_special_tokens=False).tokens if len(bare) == 1 else []
-        if parts:
-            found[piece] = parts
+        found[piece] = parts or UNKNOWN
     return found
 
 
-def table(pieces: dict, vectors: np.ndarray, at: dict) -> np.ndarray:
+def table(pieces: list, vectors: np.ndarray, at: dict) -> np.ndarray:
     """A word vector for each piece: the mean of those it begins from."""
-    return np.stack([vectors[[at[p] for p in parts]].mean(0) for parts in pieces.values()]).astype(np.float32)
+    return np.stack([vectors[[at[p] for p in parts]].mean(0) for parts in begun(pieces).values()]).astype(np.float32)
 
 
-def student_weights(pieces: dict) -> dict:
+def student_weights(pieces: list) -> dict:
     w = encoders.tensors()
     words = table(pieces, w["embeddings.word_embeddings.weight"], encoders.tokenizer().get_vocab())
     return store.round_weights(encoders.minilm_state(w, words), 8)
@@ -82,7 +80,7 @@ def start_weights(folder: Path) -> dict:
     return store.round_weights({name: value.numpy() for name, value in state.items()}, 8)
 
 
-def teacher_weights(pieces: dict, folder: Path) -> dict:
+def teacher_weights(pieces: list, folder: Path) -> dict:
     """MPNet's, from a folder with `model.safetensors` and `vocab.txt`; six bits a weight, which tuning makes good."""
     w = encoders.tensors(folder / "model.safetensors")
     at = {t: i for i, t in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").split("\n"))}
@@ -162,11 +160,11 @@ def joined(first: Pool, second: Pool) -> Pool:
     return Pool(*(np.concatenate([getattr(first, part.name), getattr(second, part.name)]) for part in fields(Pool)))
 
 
-def write(path: Path, pool: Pool, pieces: dict, weights: dict):
+def write(path: Path, pool: Pool, pieces: list, weights: dict):
     names = sorted(set(pool.source.tolist()))
     arrays = {"ids": pool.ids, "length": pool.length, "target": np.packbits(pool.target, axis=1), "weight": pool.weight,
               "source": np.searchsorted(names, pool.source).astype(np.uint8), "kind": pool.kind}
-    store.save(path, arrays | {"start/" + k: v for k, v in weights.items()}, {"sources": names, "pieces": list(pieces)})
+    store.save(path, arrays | {"start/" + k: v for k, v in weights.items()}, {"sources": names, "pieces": pieces})
 
 
 def read(path: Path) -> tuple[Pool, list, dict]:
@@ -183,11 +181,7 @@ def run(rows: Rows, plan, work: Path, teacher_folder: Path | None, log, start: P
     """Writes `prepared.bin` and, with a teacher's folder, `teacher.bin`. With `start`, a deep model's folder, the texts are
     read in its pieces and training begins from it; without a teacher's folder what it says of each text is written to `soft.bin`
     in the place of teachers' answers."""
-    if start:
-        pieces = wordpiece.pieces(start / "tokenizer.json")
-        pieces = dict.fromkeys(pieces, ["[UNK]"]) | begun(pieces)
-    else:
-        pieces = vocabulary(rows, plan.new_words, plan.seed)
+    pieces = wordpiece.pieces(start / "tokenizer.json") if start else vocabulary(rows, plan.new_words, plan.seed)
     tokenizer = wordpiece.blank(pieces)
     log(f"{len(pieces)} pieces")
     texts, origin, kind = texts_of(rows, plan)
@@ -197,8 +191,12 @@ def run(rows: Rows, plan, work: Path, teacher_folder: Path | None, log, start: P
         store.save(work / "teacher.bin", teacher_weights(pieces, teacher_folder))
     # For `screen`, which reads the same texts in pieces of its own.
     store.save(work / "texts.bin", {"origin": origin.astype(np.int32), "kind": kind}, {"texts": texts})
-    if start and not teacher_folder:
+    if not start:
+        begin = student_weights(pieces)
+    elif teacher_folder:
+        begin = start_weights(start)
+    else:
+        begin = {}
         teacher.keep_answers(work, logit(teacher.ask(texts, start, work, threads, log, plan.limit)))
     # Last: where it is, all is there.
-    begin = {} if start and not teacher_folder else start_weights(start) if start else student_weights(pieces)
     write(work / "prepared.bin", pool, pieces, begin)

@@ -156,7 +156,7 @@ def schedule(pool: Pool, length: np.ndarray, plan: Plan, rounds: int, budget: in
 
 
 def fit(net, pool: Pool, texts: Texts, goals: tuple, plan: Plan, rounds: int, rates: tuple, budget: int, seed: int,
-        device: str, log, taught: bool = False, whole: float = 0.0, name: str = "", teachers: tuple = ()):
+        device: str, log, taught: bool = False, whole: float = 0.0, name: str = "", teachers: list | tuple = ()):
     """Masked weighted cross-entropy with AdamW over some rounds: the rate rises for a short while and falls to nothing. Where
     `teachers` are at hand, every second text is altered, and what they think of it is the goal."""
     torch.manual_seed(seed)
@@ -168,9 +168,8 @@ def fit(net, pool: Pool, texts: Texts, goals: tuple, plan: Plan, rounds: int, ra
     fast = list(net.head.parameters())
     slow = [p for p in net.encoder.parameters() if p.requires_grad]
     # A recorded step reads its rates where they lie.
-    rate = [torch.zeros((), device=device) if gpu else 0.0 for _ in rates]
-    optimizer = torch.optim.AdamW([{"params": slow, "lr": rate[0]}, {"params": fast, "lr": rate[1]}], weight_decay=0.01, fused=True,
-                                  capturable=gpu)
+    groups = [{"params": part, "lr": torch.zeros((), device=device)} for part in (slow, fast)]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True, capturable=gpu)
     target, weight = goals
     lost = torch.zeros((), device=device)
 
@@ -201,10 +200,7 @@ def fit(net, pool: Pool, texts: Texts, goals: tuple, plan: Plan, rounds: int, ra
             net.train()
         share = min(1.0, (number + 1) / (0.06 * total)) * max(0.005, 1 - number / total)
         for group, peak in zip(optimizer.param_groups, rates):
-            if gpu:
-                group["lr"].fill_(peak * share)
-            else:
-                group["lr"] = peak * share
+            group["lr"].fill_(peak * share)
         part = slice(ends[number], ends[number + 1])
         steps(longest, order[part], real[part])
         if (number + 1) % max(1, total // 5) == 0:
