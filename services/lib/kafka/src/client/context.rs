@@ -39,6 +39,8 @@ pub(crate) struct ConsumerEvents {
     pub(crate) shared: Arc<Shared>,
     pub(crate) token_file: Option<PathBuf>,
     rebalances: Mutex<VecDeque<Rebalance>>,
+    /// Whether a rebalance was answered since closing began.
+    gave_up: AtomicBool,
 }
 
 impl ConsumerEvents {
@@ -47,6 +49,7 @@ impl ConsumerEvents {
             shared,
             token_file,
             rebalances: Mutex::default(),
+            gave_up: AtomicBool::new(false),
         }
     }
 
@@ -92,8 +95,15 @@ impl ConsumerContext for ConsumerEvents {
     ) {
         let assign = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.shared.is_closing() {
-            // No lane will answer any more, and without an answer closing never ends.
-            if let Err(error) = answer(consumer, assign, partitions) {
+            // No lane will answer any more, and without an answer closing never ends. A client that
+            // closes takes any answer as giving up every partition: nobody waits for a revocation
+            // that was queued behind one already answered. Answering that too races with the end of
+            // the group, which drops calls without a reply, so that they never return. Assignments
+            // are never queued like that.
+            let first = !self.gave_up.swap(true, Ordering::Relaxed);
+            if (first || assign)
+                && let Err(error) = answer(consumer, assign, partitions)
+            {
                 tracing::warn!(%error, "a rebalance could not be answered while closing");
             }
             return;
