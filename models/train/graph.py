@@ -8,13 +8,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 # Operators that ONNX Runtime adds to the standard's.
 RUNTIME = "com.microsoft"
+# Functions that a model defines itself. Serving has an operator for each; elsewhere a runtime reads the definition.
+OWN = "tidegate"
 
 
 class Graph:
     """Collects nodes and constants; gives a checked model."""
 
     def __init__(self, opset: int = 17):
-        self.nodes, self.constants, self.opset, self.count = [], [], opset, 0
+        self.nodes, self.constants, self.functions, self.opset, self.count = [], [], {}, opset, 0
 
     def constant(self, array, name: str | None = None) -> str:
         name = name or f"c{len(self.constants)}"
@@ -27,15 +29,33 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=f"n{self.count}", **attributes))
         return output
 
+    def call(self, kind: str, build, inputs: list) -> str:
+        """What `build(graph, *inputs)` would add, as a function of the model's own."""
+        if kind not in self.functions:
+            body, names = Graph(self.opset), [f"input_{i}" for i in range(len(inputs))]
+            output = build(body, *names)
+            constants = [helper.make_node("Constant", [], [c.name], value=c) for c in body.constants]
+            sets = [helper.make_opsetid("", self.opset)]
+            self.functions[kind] = helper.make_function(OWN, kind, names, [output], constants + body.nodes, sets)
+        return self.node(kind, inputs, domain=OWN)
+
     def model(self, inputs: list, outputs: list) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "tidegate", inputs, outputs, self.constants)
         sets = [helper.make_opsetid("", self.opset), helper.make_opsetid(RUNTIME, 1)]
-        model = helper.make_model(graph, opset_imports=sets, ir_version=8, producer_name="tidegate")
+        sets += [helper.make_opsetid(OWN, 1)] if self.functions else []
+        functions = list(self.functions.values())
+        model = helper.make_model(graph, opset_imports=sets, functions=functions, ir_version=8, producer_name="tidegate")
         onnx.checker.check_model(model)
         return model
 
     def save(self, path: Path, inputs: list, outputs: list):
         path.write_bytes(self.model(inputs, outputs).SerializeToString())
+
+
+def row_sum(graph: Graph, ids: str, table: str) -> str:
+    """For each text the sum of its tokens' rows of `table`, in float."""
+    picked = graph.node("Cast", [graph.node("Gather", [table, ids])], to=TensorProto.FLOAT)
+    return graph.node("ReduceSum", [picked, graph.constant(np.array([1], np.int64))], keepdims=0)
 
 
 def ids_input(name: str, kind=TensorProto.INT32):

@@ -7,12 +7,14 @@ from scipy import sparse
 from sklearn.svm import LinearSVC
 
 from . import store
-from .graph import Graph, ids_input, logits_output
+from .graph import Graph, ids_input, logits_output, row_sum
 from .labels import INDEX, LABELS
 from .wordpiece import PAD
 
 # Text messages are few, and of a kind of their own.
 TIMES = {"sms_spam": 5.0, "smishing": 5.0}
+# Columns in a block of serving's operators.
+BLOCK = 16
 
 
 def row_of(first, second, pieces: int, rows: int):
@@ -52,6 +54,24 @@ def fit(ids, length, target, weight, source, pieces: int, rows: int, hate: float
     return Pairs(table, pieces)
 
 
+def in_blocks(table: np.ndarray, beside: int = 0) -> np.ndarray:
+    """The table with columns of zeros, until with `beside` other columns a row is whole blocks: serving adds rows up block by block."""
+    return np.pad(table, ((0, 0), (0, -(table.shape[1] + beside) % BLOCK)))
+
+
+def cut(graph: Graph, x: str, begin: int, end: int) -> str:
+    """Columns from `begin` to before `end`."""
+    begin, end, axis = (graph.constant(np.array([value], np.int64)) for value in (begin, end, 1))
+    return graph.node("Slice", [x, begin, end, axis])
+
+
+def pair_sum(graph: Graph, ids: str, table: str, pieces: str, rows: str) -> str:
+    """For each text the sum, in float, of the rows of `table` that belong to its pairs of neighbours."""
+    first, second = cut(graph, ids, 0, -1), cut(graph, ids, 1, 2**31 - 1)
+    row = graph.node("Mod", [graph.node("Mul", [second, graph.node("Add", [first, pieces])]), rows])
+    return row_sum(graph, row, table)
+
+
 class Pairs:
     """The table as the graph holds it: in int8, with a scale for each label."""
 
@@ -59,26 +79,26 @@ class Pairs:
         self.whole, scale = store.rounded(table.T, 8)
         self.whole, self.scale, self.pieces, self.rows = self.whole.T, scale.T, pieces, len(table) - pieces
 
-    def columns(self, graph) -> str:
-        """For each piece its logits, and a one to count it by; nothing for padding."""
+    def columns(self, graph, beside: int = 0) -> str:
+        """For each piece its logits, and a one to count it by; nothing for padding. With `beside` other columns it is whole blocks."""
         single = np.concatenate([self.whole[: self.pieces], np.ones((self.pieces, 1), np.int8)], 1)
         single[PAD] = 0
-        cast = graph.node("Cast", [graph.constant(single)], to=TensorProto.FLOAT)
-        return graph.node("Mul", [cast, graph.constant(np.append(self.scale, [[1.0]], 1).astype(np.float32))])
+        single = in_blocks(single, beside)
+        scale = np.ones((1, single.shape[1]), np.float32)
+        scale[:, : len(LABELS)] = self.scale
+        return graph.node("Mul", [graph.node("Cast", [graph.constant(single)], to=TensorProto.FLOAT), graph.constant(scale)])
 
     def logits(self, graph, ids: str, kind: type, sums: str) -> str:
         """What is to be added; `ids` are of this `kind`, and `sums` are those of `columns` over a text's pieces."""
         number = lambda value: graph.constant(np.array(value, kind))
-        ints = lambda *values: graph.constant(np.array(values, np.int64))
-        cut = lambda x, begin, end: graph.node("Slice", [x, ints(begin), ints(end), ints(1)])
-        row = graph.node("Mul", [cut(ids, 1, 2**31 - 1), graph.node("Add", [cut(ids, 0, -1), number(self.pieces)])])
-        row = graph.node("Mod", [row, number(self.rows)])
         # Floats would not stay in a core's cache: with them picking rows takes three times as long.
-        double = self.whole[self.pieces :].copy()
+        double = in_blocks(self.whole[self.pieces :])
         double[0] = 0
-        pairs = graph.node("Cast", [graph.node("Gather", [graph.constant(double), row])], to=TensorProto.FLOAT)
-        pairs = graph.node("Mul", [graph.node("ReduceSum", [pairs, ints(1)], keepdims=0), graph.constant(self.scale.astype(np.float32))])
-        single, count = cut(sums, 0, len(LABELS)), cut(sums, len(LABELS), 2**31 - 1)
+        # Serving's operator takes ids of 32 bits.
+        inputs = [ids, graph.constant(double), number(self.pieces), number(self.rows)]
+        pairs = graph.call("PairSum", pair_sum, inputs) if kind is np.int32 else pair_sum(graph, *inputs)
+        pairs = graph.node("Mul", [cut(graph, pairs, 0, len(LABELS)), graph.constant(self.scale.astype(np.float32))])
+        single, count = cut(graph, sums, 0, len(LABELS)), cut(graph, sums, len(LABELS), len(LABELS) + 1)
         one = graph.constant(np.array(1, np.float32))
         count = graph.node("Max", [graph.node("Sub", [graph.node("Add", [count, count]), one]), one])
         return graph.node("Div", [graph.node("Add", [single, pairs]), graph.node("Sqrt", [count])])

@@ -193,7 +193,7 @@ def export(net: Screen, pairs: Pairs, path):
     one sum gives numerator and denominator; the padding row is all zeros. The table is stored in int8 with
     one scale a row; the runtime folds it to float at load (graph optimisation `basic` or more).
     """
-    from .graph import Graph, ids_input, logits_output
+    from .graph import Graph, ids_input, logits_output, row_sum
 
     shape = net.shape
     width = shape.dim // shape.heads
@@ -207,8 +207,8 @@ def export(net: Screen, pairs: Pairs, path):
     array = lambda t: graph.constant(t.detach().numpy().astype(np.float32))
     small = graph.constant(np.rint(table / scale).astype(np.int8), "table_int8")
     real = graph.node("Mul", [graph.node("Cast", [small], to=1), graph.constant(scale.astype(np.float32), "row_scale")])
-    rows = graph.node("Concat", [real, pairs.columns(graph)], axis=1)
-    total = graph.node("ReduceSum", [graph.node("Gather", [rows, "input_ids"], axis=0), ints(1)], keepdims=0)
+    rows = graph.node("Concat", [real, pairs.columns(graph, table.shape[1])], axis=1)
+    total = graph.call("RowSum", row_sum, ["input_ids", rows])
     part = lambda begin, end: graph.node("Slice", [total, ints(begin), ints(end), ints(1)])
     above = graph.node("Reshape", [part(0, shape.dim), ints(-1, shape.heads, width)])
     below = graph.node("Add", [part(shape.dim, table.shape[1]), graph.constant(np.array(1e-4, np.float32))])

@@ -24,6 +24,7 @@ mod golden;
 mod labels;
 pub mod manifest;
 mod model;
+mod operators;
 mod readings;
 pub mod runtime;
 mod scored;

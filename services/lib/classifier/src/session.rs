@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ort::operator::OperatorDomain;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use tidegate_core::labels::Label;
@@ -9,8 +10,8 @@ use tidegate_core::labels::Label;
 use crate::error::{ClassifyError, LoadError};
 use crate::labels::Row;
 use crate::manifest::Manifest;
-use crate::runtime;
 use crate::tokens::{Window, Windows};
+use crate::{operators, runtime};
 
 /// Token ids in the width that the graph asks for.
 enum Ids {
@@ -163,10 +164,11 @@ fn open(
     environment: &ort::environment::Environment,
     bytes: &[u8],
 ) -> Result<ort::session::Session, String> {
-    let build = || -> ort::Result<ort::session::Session> {
+    let build = |operators: OperatorDomain| -> ort::Result<ort::session::Session> {
         ort::session::Session::builder(environment)?
             .with_log_level(ort::logging::LogLevel::Error)?
             .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_operators(operators)?
             // A lane is one thread; spinning helpers would take time from the cluster's client.
             .with_intra_threads(1)?
             .with_inter_threads(1)?
@@ -185,7 +187,7 @@ fn open(
                 .error_on_failure()])?
             .commit_from_memory(bytes)
     };
-    build().map_err(|error| one_line(&error))
+    operators::with_domain(build).map_err(|error| one_line(&error))
 }
 
 /// Compares a graph's inputs and outputs with the manifest. Gives whether ids are 64 bits wide,
