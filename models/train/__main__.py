@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import bands, bundle, card, data, encoders, evaluate, functional, goals, golden, metrics, screen, steps, teacher, wordpiece
+from . import bands, bundle, card, data, encoders, evaluate, functional, goals, golden, left_out, metrics, screen, steps, teacher, wordpiece
 from .labels import LABELS
 
 
@@ -126,10 +126,11 @@ def show(args):
 
 def main():
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("what", choices=["deep", "further", "screen", "bands", "evaluate", "prepare", "tune"],
-                        help="prepare and tune: the first two steps of deep, alone; further: deep again, with rows that came since")
+    parser.add_argument("what", choices=["deep", "further", "screen", "bands", "evaluate", "left-out", "prepare", "tune"],
+                        help="prepare and tune: the first two steps of deep, alone; further: deep again, with rows that came since; "
+                             "left-out: screen's recipe without one video, or a fifth of the text messages")
     parser.add_argument("--data", type=Path, help="folder with manifest.json, authored/ and train/ (all but tune)")
-    parser.add_argument("--out", type=Path, help="model folder to write or read (all but prepare and tune)")
+    parser.add_argument("--out", type=Path, help="model folder to write or read (all but prepare and tune; left-out reads its tokenizer)")
     parser.add_argument("--work", type=Path, default=Path(".train-cache"), help="prepared rows and what was learned from them")
     parser.add_argument("--smoke", action="store_true", help="a few hundred rows and steps, for checking the kit")
     parser.add_argument("--include-research", action="store_true", help="also sets not licensed for products; for comparison only")
@@ -151,6 +152,8 @@ def main():
         steps.run(args, functools.cache(lambda own=True: rows_of(args, own)), finish, log)
     elif args.what == "evaluate":
         show(args)
+    elif args.what == "left-out":
+        print(left_out.report(rows_of(args), args.data, wordpiece.read(args.out / "tokenizer.json"), initial_vectors, args.smoke, log))
     else:
         rows = rows_of(args)
         bands.show(args.out, args.deep, rows, held_out(rows, 150), log)

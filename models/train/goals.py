@@ -87,7 +87,7 @@ def _spam(rows: Rows, index, p, threshold: float, found: dict) -> list:
             lines.append(f"| {name} | {len(t)} | {int(t.sum())} | {caught(t, q):.3f} | {(said == (t > 0.5)).mean():.3f} | "
                          f"{said[t < 0.5].mean():.4f} |")
     return lines + ["", "Validation and test rows; none was trained on, validation rows chose calibration. With some "
-                    "hundreds of rows 0.1 % means: not one. `youtube_spam` names no video, so leaving one video out cannot be done here.\n"]
+                    "hundreds of rows 0.1 % means: not one. `train left-out` leaves out whole videos, and text messages fifth by fifth.\n"]
 
 
 def _calibration(rows: Rows, index, p, found: dict) -> list:

@@ -76,8 +76,8 @@ fn install() -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
-/// Runs a command; what it wrote is the error if it fails.
-fn run(command: &mut Command) -> anyhow::Result<()> {
+/// Runs a command and gives what it printed; what it complained of is the error if it fails.
+fn run(command: &mut Command) -> anyhow::Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("start {name}"))?;
     let written = String::from_utf8_lossy(&output.stderr);
@@ -86,14 +86,20 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
         "{name}: {}\n{written}",
         output.status
     );
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn makes_a_model(python: &Path) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     write_rows(&folder.path().join("data"))?;
     run(&mut kit(python, folder.path(), "screen", "screen"))?;
-    loads(folder.path(), Mode::Screen)
+    loads(folder.path(), Mode::Screen)?;
+    let table = run(&mut kit(python, folder.path(), "left-out", "screen"))?;
+    for part in ["video 0", "video 1", "all in turn"] {
+        let begins = format!("| `youtube_spam` | {part} | ");
+        anyhow::ensure!(table.contains(&begins), "{part} is missing: {table}");
+    }
+    Ok(())
 }
 
 fn goes_on(python: &Path) -> anyhow::Result<()> {
@@ -166,25 +172,31 @@ fn write_rows(data: &Path) -> anyhow::Result<()> {
         let table: String = lines.collect();
         std::fs::write(data.join(format!("authored/{file}.tsv")), table)?;
     }
-    let lines = (0..40).map(|line| {
-        let hate = line % 2;
-        let text = format!(
-            "{} people like that {}",
-            ["fine", "awful"][hate],
-            ENDS[line % 9]
-        );
-        let row =
-            json!({ "text": text, "lang": "en", "split": "train", "labels": { "hate": hate } });
-        format!("{row}\n")
-    });
-    let packed = std::fs::File::create(data.join("train/hatexplain.jsonl.gz"))?;
-    let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
-    std::io::Write::write_all(&mut packed, lines.collect::<String>().as_bytes())?;
-    packed.finish()?;
-    let card = json!({ "name": "hatexplain", "file": "train/hatexplain.jsonl.gz", "commercial_ok": "yes" });
-    std::fs::write(
-        data.join("manifest.json"),
-        json!({ "datasets": [card] }).to_string(),
-    )?;
+    let sets = [
+        ("hatexplain", "hate", ["fine people", "awful people"]),
+        (
+            "youtube_spam",
+            "spam",
+            ["great song", "my channel pays you"],
+        ),
+    ];
+    let mut cards = Vec::new();
+    for (name, label, words) in sets {
+        let file = format!("train/{name}.jsonl.gz");
+        let lines = (0..40).map(|line| {
+            let (is, video) = (line % 2, line / 2 % 2);
+            let text = format!("{} like that {}", words[is], ENDS[line % 9]);
+            let orig = format!("{is}|video {video}");
+            let row = json!({ "text": text, "lang": "en", "split": "train", "labels": { label: is }, "orig": orig });
+            format!("{row}\n")
+        });
+        let packed = std::fs::File::create(data.join(&file))?;
+        let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, lines.collect::<String>().as_bytes())?;
+        packed.finish()?;
+        cards.push(json!({ "name": name, "file": file, "commercial_ok": "yes" }));
+    }
+    let manifest = json!({ "datasets": cards }).to_string();
+    std::fs::write(data.join("manifest.json"), manifest)?;
     Ok(())
 }
