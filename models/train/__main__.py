@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import bands, bundle, card, data, encoders, evaluate, functional, goals, golden, left_out, metrics, screen, steps, teacher, wordpiece
+from . import bands, bundle, card, data, evaluate, functional, goals, golden, left_out, metrics, screen, steps, teacher, wordpiece
 from .labels import LABELS
 
 
@@ -82,19 +82,6 @@ def finish(folder: Path, name: str, rows: data.Rows, cascade=None, specials=None
     return figures
 
 
-def initial_vectors(net, tokenizer, packed, shape, pretrained: bool):
-    """Token vectors from MiniLM (English pieces), pooling weights from frequency."""
-    vocab = tokenizer.get_vocab()
-    if pretrained:
-        pieces = sorted(vocab, key=vocab.get)
-        vectors, readable = encoders.piece_vectors(pieces, shape.dim)
-        at = torch.from_numpy(readable)
-        net.vectors.weight.data[at] = torch.from_numpy(vectors[readable]).float() * 0.3
-    share = np.bincount(packed.ids, minlength=len(vocab)) + 1
-    share = share / share.sum()
-    net.weights.weight.data += torch.from_numpy(np.log(1e-3 / (1e-3 + share))).float()[:, None]
-
-
 def train_screen(args):
     shape = screen.Shape()
     if args.smoke:
@@ -108,10 +95,7 @@ def train_screen(args):
     shape.pieces = tokenizer.get_vocab_size()
     lessons = teacher.lessons(rows, args.work, log, args.teacher, args.threads)
     made = screen.training_set(rows, tokenizer, shape, lessons)
-    net = screen.Screen(shape, shape.pieces)
-    initial_vectors(net, tokenizer, made.packed, shape, pretrained=not args.smoke)
-    screen.fit(net, made, shape, log)
-    screen.export(net, screen.pairs_of(made, shape, log), args.out / "model.onnx")
+    screen.export(*screen.learn(made, tokenizer, shape, not args.smoke, log), args.out / "model.onnx")
     finish(args.out, "screen", rows, cascade=bands.DEFAULT)
 
 
@@ -153,7 +137,7 @@ def main():
     elif args.what == "evaluate":
         show(args)
     elif args.what == "left-out":
-        print(left_out.report(rows_of(args), args.data, wordpiece.read(args.out / "tokenizer.json"), initial_vectors, args.smoke, log))
+        print(left_out.report(rows_of(args), args.data, wordpiece.read(args.out / "tokenizer.json"), args.smoke, log))
     else:
         rows = rows_of(args)
         bands.show(args.out, args.deep, rows, held_out(rows, 150), log)

@@ -128,7 +128,7 @@ def export(net: Deep, pairs: Pairs, path, bits: int = 7):
     """
     from onnx import TensorProto
 
-    from .graph import RUNTIME, Graph, ids_input, logits_output
+    from .graph import RUNTIME, Graph, ids_input, logits_output, row_sum
 
     pairs.check(np.int64)
     g = Graph()
@@ -185,7 +185,7 @@ def export(net: Deep, pairs: Pairs, path, bits: int = 7):
     mean = g.node("Div", [g.node("ReduceSum", [weighted, ints(1)], keepdims=0),
                           g.node("ReduceSum", [mask, ints(1)], keepdims=1)])
     said = g.node("Gemm", [mean, g.constant(array(net.head.weight).T), g.constant(array(net.head.bias))])
-    sums = g.node("ReduceSum", [g.node("Gather", [pairs.columns(g), "input_ids"]), ints(1)], keepdims=0)
+    sums = row_sum(g, "input_ids", pairs.columns(g))
     g.node("Add", [said, pairs.logits(g, "input_ids", np.int64, sums)], "logits")
     g.save(path, [ids_input("input_ids", TensorProto.INT64), ids_input("attention_mask", TensorProto.INT64)],
            [logits_output(len(LABELS))])

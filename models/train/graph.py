@@ -58,6 +58,12 @@ def row_sum(graph: Graph, ids: str, table: str) -> str:
     return graph.node("ReduceSum", [picked, graph.constant(np.array([1], np.int64))], keepdims=0)
 
 
+def cut(graph: Graph, x: str, begin: int, end: int) -> str:
+    """Columns from `begin` to before `end`."""
+    begin, end, axis = (graph.constant(np.array([value], np.int64)) for value in (begin, end, 1))
+    return graph.node("Slice", [x, begin, end, axis])
+
+
 def ids_input(name: str, kind=TensorProto.INT32):
     return helper.make_tensor_value_info(name, kind, ["batch", "tokens"])
 

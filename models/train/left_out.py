@@ -11,7 +11,6 @@ from .data import TEST, TRAIN, VALIDATION, Rows, bucket
 from .goals import caught
 from .labels import INDEX
 from .metrics import sigmoid
-from .pairs import features
 
 SPAM = INDEX["spam"]
 # A label that is known at least weakly teaches.
@@ -24,18 +23,14 @@ def some(rows: Rows, at: np.ndarray) -> Rows:
     return Rows(**{name: pick(column) for name, column in vars(rows).items()})
 
 
-def without(rows: Rows, held: np.ndarray, tokenizer, start, smoke: bool, log) -> tuple[np.ndarray, float]:
+def without(rows: Rows, held: np.ndarray, tokenizer, smoke: bool, log) -> tuple[np.ndarray, float]:
     """Probabilities of spam for the rows `held`, of a screen that learned from the others' labels, and its threshold."""
     shape = screen.Shape(pieces=tokenizer.get_vocab_size(), epochs=1 if smoke else 6)
     made = screen.training_set(rows, tokenizer, shape)
-    net = screen.Screen(shape, shape.pieces)
-    start(net, tokenizer, made.packed, shape, pretrained=not smoke)
-    screen.fit(net, made, shape, log)
-    pairs = screen.pairs_of(made, shape, log)
+    net, pairs = screen.learn(made, tokenizer, shape, not smoke, log)
     index = np.concatenate([np.flatnonzero(rows.split == VALIDATION), held])
     packed = screen.Packed(*screen.encode(tokenizer, [rows.text[i] for i in index]))
-    by_heart = features(packed.ids, packed.length, pairs.pieces, pairs.rows) @ (pairs.whole.astype(np.float32) * pairs.scale)
-    logits = screen.logits_of(net, packed) + by_heart
+    logits = screen.logits_of(net, packed) + pairs.said(packed.ids, packed.length)
     scale, bias, thresholds = evaluate.calibrate(rows, rows.split[index], logits, index, evaluate.SCREEN_SHARES)
     return sigmoid(logits[-len(held) :] * scale + bias)[:, SPAM], thresholds[SPAM]
 
@@ -50,7 +45,7 @@ def parts_of(rows: Rows, root: Path) -> dict:
             for name, of in parts.items()}
 
 
-def report(rows: Rows, root: Path, tokenizer, start, smoke: bool, log) -> str:
+def report(rows: Rows, root: Path, tokenizer, smoke: bool, log) -> str:
     """For each part and all of a set: accuracy at the threshold, and spam caught at the score that blocks 0.1 % of the rest. What is measured
     is the part of screen's recipe that needs no other model: `deep` has seen all parts, so only labels teach."""
     rows = some(rows, np.flatnonzero(rows.weight[:, SPAM] >= KNOWN))
@@ -62,7 +57,7 @@ def report(rows: Rows, root: Path, tokenizer, start, smoke: bool, log) -> str:
             held = np.flatnonzero(part == value)
             rows.split[part != ""] = TRAIN
             rows.split[held] = TEST
-            p[held], threshold = without(rows, held, tokenizer, start, smoke, log)
+            p[held], threshold = without(rows, held, tokenizer, smoke, log)
             said[held] = p[held] >= threshold
             lines.append(row(name, value, rows.target[held, SPAM], p[held], said[held]))
         whole = part != ""

@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.svm import LinearSVC
 
 from . import store
-from .graph import Graph, ids_input, logits_output, row_sum
+from .graph import Graph, cut, ids_input, logits_output, row_sum
 from .labels import INDEX, LABELS
 from .wordpiece import PAD
 
@@ -59,12 +59,6 @@ def in_blocks(table: np.ndarray, beside: int = 0) -> np.ndarray:
     return np.pad(table, ((0, 0), (0, -(table.shape[1] + beside) % BLOCK)))
 
 
-def cut(graph: Graph, x: str, begin: int, end: int) -> str:
-    """Columns from `begin` to before `end`."""
-    begin, end, axis = (graph.constant(np.array([value], np.int64)) for value in (begin, end, 1))
-    return graph.node("Slice", [x, begin, end, axis])
-
-
 def pair_sum(graph: Graph, ids: str, table: str, pieces: str, rows: str) -> str:
     """For each text the sum, in float, of the rows of `table` that belong to its pairs of neighbours."""
     first, second = cut(graph, ids, 0, -1), cut(graph, ids, 1, 2**31 - 1)
@@ -103,6 +97,12 @@ class Pairs:
         count = graph.node("Max", [graph.node("Sub", [graph.node("Add", [count, count]), one]), one])
         return graph.node("Div", [graph.node("Add", [single, pairs]), graph.node("Sqrt", [count])])
 
+    def said(self, ids: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """What is to be added to the logits of packed texts."""
+        table = self.whole.astype(np.float32) * self.scale
+        table[self.pieces] = 0.0
+        return features(ids, length, self.pieces, self.rows) @ table
+
     def check(self, kind: type):
         """Ends with an error where the graph says something else than the linear model on `features`."""
         rng = np.random.default_rng(1)
@@ -111,12 +111,10 @@ class Pairs:
         padded = np.full((len(length), length.max()), PAD, kind)
         padded[np.arange(length.max()) < length[:, None]] = ids
         g = Graph()
-        sums = g.node("ReduceSum", [g.node("Gather", [self.columns(g), "ids"]), g.constant(np.array([1], np.int64))], keepdims=0)
+        sums = row_sum(g, "ids", self.columns(g))
         g.nodes.append(helper.make_node("Identity", [self.logits(g, "ids", kind, sums)], ["logits"]))
         model = g.model([ids_input("ids", helper.np_dtype_to_tensor_dtype(np.dtype(kind)))], [logits_output(len(LABELS))])
         (said,) = InferenceSession(model.SerializeToString()).run(None, {"ids": padded})
-        table = self.whole.astype(np.float32) * self.scale
-        table[self.pieces] = 0.0
-        off = np.abs(said - features(ids, length, self.pieces, self.rows) @ table).max()
+        off = np.abs(said - self.said(ids, length)).max()
         if not off < 1e-3:
             raise SystemExit(f"pairs: the graph is {off:.4f} logits off the table that was fitted")

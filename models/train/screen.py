@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from . import encoders
 from .data import AUTHORED, OWN, TRAIN, Rows, augmented, epoch_indices, row_weights
 from .functional import PREFIX
 from .labels import LABELS
@@ -185,6 +186,27 @@ def pairs_of(data: Training, shape: Shape, log) -> Pairs:
     return fit_pairs(data.packed.ids, data.packed.length, target, some, data.source, shape.pieces, shape.pair_rows, 1.0, log)
 
 
+def initial_vectors(net, tokenizer, packed, shape, pretrained: bool):
+    """Token vectors from MiniLM (English pieces), pooling weights from frequency."""
+    vocab = tokenizer.get_vocab()
+    if pretrained:
+        pieces = sorted(vocab, key=vocab.get)
+        vectors, readable = encoders.piece_vectors(pieces, shape.dim)
+        at = torch.from_numpy(readable)
+        net.vectors.weight.data[at] = torch.from_numpy(vectors[readable]).float() * 0.3
+    share = np.bincount(packed.ids, minlength=len(vocab)) + 1
+    share = share / share.sum()
+    net.weights.weight.data += torch.from_numpy(np.log(1e-3 / (1e-3 + share))).float()[:, None]
+
+
+def learn(data: Training, tokenizer, shape: Shape, pretrained: bool, log) -> tuple[Screen, Pairs]:
+    """A network, and what is known by heart beside it."""
+    net = Screen(shape, shape.pieces)
+    initial_vectors(net, tokenizer, data.packed, shape, pretrained)
+    fit(net, data, shape, log)
+    return net, pairs_of(data, shape, log)
+
+
 @torch.inference_mode()
 def export(net: Screen, pairs: Pairs, path):
     """Writes the ONNX graph: gather, sum, divide, two small products, and what `pairs` adds.
@@ -193,7 +215,7 @@ def export(net: Screen, pairs: Pairs, path):
     one sum gives numerator and denominator; the padding row is all zeros. The table is stored in int8 with
     one scale a row; the runtime folds it to float at load (graph optimisation `basic` or more).
     """
-    from .graph import Graph, ids_input, logits_output, row_sum
+    from .graph import Graph, cut, ids_input, logits_output, row_sum
 
     shape = net.shape
     width = shape.dim // shape.heads
@@ -209,7 +231,7 @@ def export(net: Screen, pairs: Pairs, path):
     real = graph.node("Mul", [graph.node("Cast", [small], to=1), graph.constant(scale.astype(np.float32), "row_scale")])
     rows = graph.node("Concat", [real, pairs.columns(graph, table.shape[1])], axis=1)
     total = graph.call("RowSum", row_sum, ["input_ids", rows])
-    part = lambda begin, end: graph.node("Slice", [total, ints(begin), ints(end), ints(1)])
+    part = lambda begin, end: cut(graph, total, begin, end)
     above = graph.node("Reshape", [part(0, shape.dim), ints(-1, shape.heads, width)])
     below = graph.node("Add", [part(shape.dim, table.shape[1]), graph.constant(np.array(1e-4, np.float32))])
     mean = graph.node("Div", [above, graph.node("Reshape", [below, ints(-1, shape.heads, 1)])])

@@ -85,7 +85,6 @@ impl ClassifierSettings {
             screen: models.join("screen"),
             deep: models.join("deep"),
             cache_capacity: 65_536,
-            // So that what a run gathers stays in a core's cache.
             // So many that what a call costs by itself is little; 32,768 were slower again.
             screen_tokens: 8192,
             deep_tokens: 256,
