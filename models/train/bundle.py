@@ -12,7 +12,7 @@ from . import wordpiece
 from .labels import LABELS
 from .metrics import sigmoid
 
-VERSION = "2026.11.28.2"
+VERSION = "2026.11.28.3"
 
 
 def windows(ids: list, width: int, stride: int) -> list:

@@ -18,10 +18,10 @@ neighbours. It scores every message; those that it is unsure of go on to `deep` 
 - Input: `input_ids` int32 `[batch, tokens]`, padded with 0. Padding adds exactly nothing; no special tokens.
 - Output: `logits` float32 `[batch, 10]`; probability = sigmoid(scale x logit + bias), from `manifest.toml`.
 - Token vectors start from single-piece vectors of all-MiniLM-L6-v2 (Apache-2.0) where it can read the piece.
-- The table of pieces is stored as int8 and is folded to float when the session is made: keep ONNX Runtime's graph
-  optimisation at `basic` or more, or each call will unpack the whole table. That of pairs stays int8.
-- The graph defines two functions in the domain `tidegate`, sums of rows by token and by pair. Tidegate has operators of its
-  own in their place; any other runtime computes what the functions say.
+- The tables are stored as int8; the table of pieces is folded to float when another runtime makes its session: keep ONNX Runtime's
+  graph optimisation at `basic` or more, or each call will unpack the whole table.
+- The graph is one call of a function in the domain `tidegate`, which it defines. Tidegate has an operator of its own in its
+  place; any other runtime computes what the function says.
 - Text over 128 tokens is scored in windows (every 96 tokens); a label's score is the maximum over windows.
 - It learned from the labels and from what `deep` says of training texts, of obfuscated copies and of texts recombined from
   them: the errors of `deep` are its errors too.

@@ -185,7 +185,8 @@ def export(net: Deep, pairs: Pairs, path, bits: int = 7):
     mean = g.node("Div", [g.node("ReduceSum", [weighted, ints(1)], keepdims=0),
                           g.node("ReduceSum", [mask, ints(1)], keepdims=1)])
     said = g.node("Gemm", [mean, g.constant(array(net.head.weight).T), g.constant(array(net.head.bias))])
-    sums = row_sum(g, "input_ids", pairs.columns(g))
-    g.node("Add", [said, pairs.logits(g, "input_ids", np.int64, sums)], "logits")
+    single, single_scale, *double = pairs.inputs(g)
+    sums = row_sum(g, "input_ids", pairs.columns(g, single, single_scale))
+    g.node("Add", [said, pairs.logits(g, "input_ids", np.int64, sums, *double)], "logits")
     g.save(path, [ids_input("input_ids", TensorProto.INT64), ids_input("attention_mask", TensorProto.INT64)],
            [logits_output(len(LABELS))])

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 # Operators that ONNX Runtime adds to the standard's.
 RUNTIME = "com.microsoft"
-# Functions that a model defines itself. Serving has an operator for each; elsewhere a runtime reads the definition.
+# A function that a model defines itself. Serving has an operator for it; elsewhere a runtime reads the definition.
 OWN = "tidegate"
 
 
@@ -16,7 +16,7 @@ class Graph:
     """Collects nodes and constants; gives a checked model."""
 
     def __init__(self, opset: int = 17):
-        self.nodes, self.constants, self.functions, self.opset, self.count = [], [], {}, opset, 0
+        self.nodes, self.constants, self.functions, self.opset, self.count = [], [], [], opset, 0
 
     def constant(self, array, name: str | None = None) -> str:
         name = name or f"c{len(self.constants)}"
@@ -29,22 +29,20 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=f"n{self.count}", **attributes))
         return output
 
-    def call(self, kind: str, build, inputs: list) -> str:
+    def call(self, kind: str, build, inputs: list, output: str) -> str:
         """What `build(graph, *inputs)` would add, as a function of the model's own."""
-        if kind not in self.functions:
-            body, names = Graph(self.opset), [f"input_{i}" for i in range(len(inputs))]
-            output = build(body, *names)
-            constants = [helper.make_node("Constant", [], [c.name], value=c) for c in body.constants]
-            sets = [helper.make_opsetid("", self.opset)]
-            self.functions[kind] = helper.make_function(OWN, kind, names, [output], constants + body.nodes, sets)
-        return self.node(kind, inputs, domain=OWN)
+        body, names = Graph(self.opset), [f"input_{i}" for i in range(len(inputs))]
+        result = build(body, *names)
+        constants = [helper.make_node("Constant", [], [c.name], value=c) for c in body.constants]
+        sets = [helper.make_opsetid("", self.opset)]
+        self.functions.append(helper.make_function(OWN, kind, names, [result], constants + body.nodes, sets))
+        return self.node(kind, inputs, output, domain=OWN)
 
     def model(self, inputs: list, outputs: list) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "tidegate", inputs, outputs, self.constants)
         sets = [helper.make_opsetid("", self.opset), helper.make_opsetid(RUNTIME, 1)]
         sets += [helper.make_opsetid(OWN, 1)] if self.functions else []
-        functions = list(self.functions.values())
-        model = helper.make_model(graph, opset_imports=sets, functions=functions, ir_version=8, producer_name="tidegate")
+        model = helper.make_model(graph, opset_imports=sets, functions=self.functions, ir_version=8, producer_name="tidegate")
         onnx.checker.check_model(model)
         return model
 

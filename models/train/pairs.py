@@ -13,8 +13,6 @@ from .wordpiece import PAD
 
 # Text messages are few, and of a kind of their own.
 TIMES = {"sms_spam": 5.0, "smishing": 5.0}
-# Columns in a block of serving's operators.
-BLOCK = 16
 
 
 def row_of(first, second, pieces: int, rows: int):
@@ -54,18 +52,6 @@ def fit(ids, length, target, weight, source, pieces: int, rows: int, hate: float
     return Pairs(table, pieces)
 
 
-def in_blocks(table: np.ndarray, beside: int = 0) -> np.ndarray:
-    """The table with columns of zeros, until with `beside` other columns a row is whole blocks: serving adds rows up block by block."""
-    return np.pad(table, ((0, 0), (0, -(table.shape[1] + beside) % BLOCK)))
-
-
-def pair_sum(graph: Graph, ids: str, table: str, pieces: str, rows: str) -> str:
-    """For each text the sum, in float, of the rows of `table` that belong to its pairs of neighbours."""
-    first, second = cut(graph, ids, 0, -1), cut(graph, ids, 1, 2**31 - 1)
-    row = graph.node("Mod", [graph.node("Mul", [second, graph.node("Add", [first, pieces])]), rows])
-    return row_sum(graph, row, table)
-
-
 class Pairs:
     """The table as the graph holds it: in int8, with a scale for each label."""
 
@@ -73,25 +59,28 @@ class Pairs:
         self.whole, scale = store.rounded(table.T, 8)
         self.whole, self.scale, self.pieces, self.rows = self.whole.T, scale.T, pieces, len(table) - pieces
 
-    def columns(self, graph, beside: int = 0) -> str:
-        """For each piece its logits, and a one to count it by; nothing for padding. With `beside` other columns it is whole blocks."""
+    def inputs(self, graph: Graph) -> list:
+        """The constants that `columns` and `logits` take: for each piece its logits and a one to count it by (nothing for
+        padding), their scales, the table of pairs, and its scales."""
         single = np.concatenate([self.whole[: self.pieces], np.ones((self.pieces, 1), np.int8)], 1)
         single[PAD] = 0
-        single = in_blocks(single, beside)
-        scale = np.ones((1, single.shape[1]), np.float32)
-        scale[:, : len(LABELS)] = self.scale
-        return graph.node("Mul", [graph.node("Cast", [graph.constant(single)], to=TensorProto.FLOAT), graph.constant(scale)])
+        scale = self.scale.astype(np.float32)
+        # Floats would not stay in a core's cache: with them picking rows takes three times as long.
+        double = self.whole[self.pieces :].copy()
+        double[0] = 0
+        return [graph.constant(array) for array in (single, np.append(scale, np.ones((1, 1), np.float32), 1), double, scale)]
 
-    def logits(self, graph, ids: str, kind: type, sums: str) -> str:
+    @staticmethod
+    def columns(graph: Graph, single: str, scale: str) -> str:
+        """For each piece its logits, and its one, as floats."""
+        return graph.node("Mul", [graph.node("Cast", [single], to=TensorProto.FLOAT), scale])
+
+    def logits(self, graph: Graph, ids: str, kind: type, sums: str, double: str, scale: str) -> str:
         """What is to be added; `ids` are of this `kind`, and `sums` are those of `columns` over a text's pieces."""
         number = lambda value: graph.constant(np.array(value, kind))
-        # Floats would not stay in a core's cache: with them picking rows takes three times as long.
-        double = in_blocks(self.whole[self.pieces :])
-        double[0] = 0
-        # Serving's operator takes ids of 32 bits.
-        inputs = [ids, graph.constant(double), number(self.pieces), number(self.rows)]
-        pairs = graph.call("PairSum", pair_sum, inputs) if kind is np.int32 else pair_sum(graph, *inputs)
-        pairs = graph.node("Mul", [cut(graph, pairs, 0, len(LABELS)), graph.constant(self.scale.astype(np.float32))])
+        first, second = cut(graph, ids, 0, -1), cut(graph, ids, 1, 2**31 - 1)
+        row = graph.node("Mod", [graph.node("Mul", [second, graph.node("Add", [first, number(self.pieces)])]), number(self.rows)])
+        pairs = graph.node("Mul", [row_sum(graph, row, double), scale])
         single, count = cut(graph, sums, 0, len(LABELS)), cut(graph, sums, len(LABELS), len(LABELS) + 1)
         one = graph.constant(np.array(1, np.float32))
         count = graph.node("Max", [graph.node("Sub", [graph.node("Add", [count, count]), one]), one])
@@ -111,8 +100,9 @@ class Pairs:
         padded = np.full((len(length), length.max()), PAD, kind)
         padded[np.arange(length.max()) < length[:, None]] = ids
         g = Graph()
-        sums = row_sum(g, "ids", self.columns(g))
-        g.nodes.append(helper.make_node("Identity", [self.logits(g, "ids", kind, sums)], ["logits"]))
+        single, single_scale, *double = self.inputs(g)
+        sums = row_sum(g, "ids", self.columns(g, single, single_scale))
+        g.nodes.append(helper.make_node("Identity", [self.logits(g, "ids", kind, sums, *double)], ["logits"]))
         model = g.model([ids_input("ids", helper.np_dtype_to_tensor_dtype(np.dtype(kind)))], [logits_output(len(LABELS))])
         (said,) = InferenceSession(model.SerializeToString()).run(None, {"ids": padded})
         off = np.abs(said - self.said(ids, length)).max()

@@ -209,11 +209,10 @@ def learn(data: Training, tokenizer, shape: Shape, pretrained: bool, log) -> tup
 
 @torch.inference_mode()
 def export(net: Screen, pairs: Pairs, path):
-    """Writes the ONNX graph: gather, sum, divide, two small products, and what `pairs` adds.
+    """Writes the ONNX graph: one call of the function `Screen`, whose inputs are token ids and all that was learned.
 
     The pooling weight is folded into the table, whose last columns carry the weights themselves, so that
-    one sum gives numerator and denominator; the padding row is all zeros. The table is stored in int8 with
-    one scale a row; the runtime folds it to float at load (graph optimisation `basic` or more).
+    one sum gives numerator and denominator; the padding row is all zeros. The table is in int8 with one scale a row.
     """
     from .graph import Graph, cut, ids_input, logits_output, row_sum
 
@@ -224,20 +223,25 @@ def export(net: Screen, pairs: Pairs, path):
     table[PAD] = 0.0
     scale = np.maximum(np.abs(table).max(1, keepdims=True), 1e-9) / 127.0
     pairs.check(np.int32)
+
+    def screen(g: Graph, ids, table, scale, single, single_scale, double, double_scale, up, up_bias, down, down_bias, direct):
+        """Gather, sum, divide, two small products, and what `pairs` adds."""
+        ints = lambda *v: g.constant(np.array(v, np.int64))
+        real = g.node("Mul", [g.node("Cast", [table], to=1), scale])
+        total = row_sum(g, ids, g.node("Concat", [real, pairs.columns(g, single, single_scale)], axis=1))
+        columns = shape.dim + shape.heads
+        above = g.node("Reshape", [cut(g, total, 0, shape.dim), ints(-1, shape.heads, width)])
+        below = g.node("Add", [cut(g, total, shape.dim, columns), g.constant(np.array(1e-4, np.float32))])
+        mean = g.node("Div", [above, g.node("Reshape", [below, ints(-1, shape.heads, 1)])])
+        x = g.node("Reshape", [mean, ints(-1, shape.dim)])
+        inner = g.node("Relu", [g.node("Gemm", [x, up, up_bias])])
+        said = g.node("Add", [g.node("Gemm", [inner, down, down_bias]), g.node("MatMul", [x, direct])])
+        by_heart = pairs.logits(g, ids, np.int32, cut(g, total, columns, 2**31 - 1), double, double_scale)
+        return g.node("Add", [said, by_heart])
+
     graph = Graph()
-    ints = lambda *v: graph.constant(np.array(v, np.int64))
     array = lambda t: graph.constant(t.detach().numpy().astype(np.float32))
-    small = graph.constant(np.rint(table / scale).astype(np.int8), "table_int8")
-    real = graph.node("Mul", [graph.node("Cast", [small], to=1), graph.constant(scale.astype(np.float32), "row_scale")])
-    rows = graph.node("Concat", [real, pairs.columns(graph, table.shape[1])], axis=1)
-    total = graph.call("RowSum", row_sum, ["input_ids", rows])
-    part = lambda begin, end: cut(graph, total, begin, end)
-    above = graph.node("Reshape", [part(0, shape.dim), ints(-1, shape.heads, width)])
-    below = graph.node("Add", [part(shape.dim, table.shape[1]), graph.constant(np.array(1e-4, np.float32))])
-    mean = graph.node("Div", [above, graph.node("Reshape", [below, ints(-1, shape.heads, 1)])])
-    x = graph.node("Reshape", [mean, ints(-1, shape.dim)])
-    inner = graph.node("Relu", [graph.node("Gemm", [x, array(net.up.weight.T), array(net.up.bias)])])
-    deep = graph.node("Gemm", [inner, array(net.down.weight.T), array(net.down.bias)])
-    said = graph.node("Add", [deep, graph.node("MatMul", [x, array(net.direct.weight.T)])])
-    graph.node("Add", [said, pairs.logits(graph, "input_ids", np.int32, part(table.shape[1], 2**31 - 1))], "logits")
+    learned = [graph.constant(np.rint(table / scale).astype(np.int8)), graph.constant(scale.astype(np.float32)), *pairs.inputs(graph),
+               array(net.up.weight.T), array(net.up.bias), array(net.down.weight.T), array(net.down.bias), array(net.direct.weight.T)]
+    graph.call("Screen", screen, ["input_ids", *learned], "logits")
     graph.save(path, [ids_input("input_ids")], [logits_output(len(LABELS))])
