@@ -4,13 +4,39 @@
 use crate::{
     decode::special,
     event::{Author, Event},
-    labels::Probability,
+    labels::{Label, Probability, Scores},
     route::Escalation,
     verdict::{Reason, Verdict},
 };
 
 /// What one record takes at most, usually: memory is asked for once.
 const USUAL_BYTES: usize = 1_536;
+
+/// A label's name as a field of `scores`, with the comma before it; and how long that is.
+type Field = ([u8; 24], usize);
+
+/// Of each label, in their order.
+const FIELDS: [Field; Label::COUNT] = {
+    let mut fields = [([0; 24], 0); Label::COUNT];
+    let mut label = 0;
+    while label < Label::COUNT {
+        fields[label] = field(Label::ALL[label].as_str().as_bytes());
+        label += 1;
+    }
+    fields
+};
+
+const fn field(name: &[u8]) -> Field {
+    let mut bytes = [0; 24];
+    [bytes[0], bytes[1]] = *b",\"";
+    let mut at = 0;
+    while at < name.len() {
+        bytes[2 + at] = name[at];
+        at += 1;
+    }
+    [bytes[2 + at], bytes[3 + at]] = *b"\":";
+    (bytes, at + 4)
+}
 
 /// Appends to a buffer.
 struct Json<'o>(&'o mut Vec<u8>);
@@ -20,6 +46,15 @@ impl Json<'_> {
     #[inline]
     fn raw(&mut self, json: &str) -> &mut Self {
         self.0.extend_from_slice(json.as_bytes());
+        self
+    }
+
+    /// The first `len` of some bytes: a fixed number is copied faster than the right one.
+    #[inline]
+    fn begin_of<const N: usize>(&mut self, bytes: &[u8; N], len: usize) -> &mut Self {
+        let end = self.0.len() + len;
+        self.0.extend_from_slice(bytes);
+        self.0.truncate(end);
         self
     }
 
@@ -65,11 +100,29 @@ impl Json<'_> {
             return self.raw(if number == 0 { "0.0" } else { "1.0" });
         }
         let digit = |of: u16| b'0' + (number / of % 10) as u8;
-        let digits = [digit(1_000), digit(100), digit(10), digit(1)];
-        let zeros = digits.iter().rev().take_while(|d| **d == b'0').count();
-        self.raw("0.");
-        self.0.extend_from_slice(&digits[..4 - zeros]);
-        self
+        let zeros = [1_000, 100, 10, 1]
+            .iter()
+            .position(|of| number.is_multiple_of(*of));
+        let digits = [
+            b'0',
+            b'.',
+            digit(1_000),
+            digit(100),
+            digit(10),
+            digit(1),
+            0,
+            0,
+        ];
+        self.begin_of(&digits, 3 + zeros.unwrap_or_default())
+    }
+
+    fn scores(&mut self, scores: &Scores) {
+        let start = self.0.len();
+        for ((name, len), score) in FIELDS.iter().zip(scores.0) {
+            self.begin_of(name, *len).probability(score);
+        }
+        self.0[start] = b'{';
+        self.0.push(b'}');
     }
 
     /// A list, each of whose items `write` appends.
@@ -128,13 +181,7 @@ impl Json<'_> {
             json.raw("\"").raw(label.as_str()).raw("\"");
         });
         if let Some(scores) = &verdict.scores {
-            let mut before = ",\"scores\":{\"";
-            for (label, score) in scores.iter() {
-                self.raw(before).raw(label.as_str());
-                self.raw("\":").probability(score);
-                before = ",\"";
-            }
-            self.raw("}");
+            self.raw(",\"scores\":").scores(scores);
         }
         self.raw(",\"reasons\":");
         self.list(verdict.reasons.iter(), Self::reason);

@@ -3,15 +3,17 @@
 //! For each text: the mean of its pieces' vectors, weighted by head; one hidden layer with a linear path
 //! beside it; and what is known by heart of pieces and of pairs of neighbours.
 
-use multiversion::multiversion;
+use multiversion::{multiversion, target::match_target};
 
 /// Dimensions of a vector, and of the hidden layer.
 const DIM: usize = 64;
 /// Groups of dimensions, each with a weight of its own for every piece.
 const HEADS: usize = 4;
-const _: () = assert!(HEADS == DIM / BLOCK, "a block is a group");
-/// Numbers that are added up at a time, so that their sums stay in registers.
+const _: () = assert!(HEADS == BLOCKS, "a block is a group");
+/// Numbers that are added up side by side.
 const BLOCK: usize = 16;
+/// Blocks of a vector, and of the hidden layer.
+const BLOCKS: usize = DIM / BLOCK;
 /// Keeps a text of pieces without weight from dividing by zero; as in training.
 const SMALLEST: f32 = 1e-4;
 
@@ -52,7 +54,7 @@ pub(super) struct Learned {
 #[repr(C, align(32))]
 #[derive(Clone, Copy)]
 struct Piece {
-    vector: [[i8; BLOCK]; DIM / BLOCK],
+    vector: [[i8; BLOCK]; BLOCKS],
     beside: [i8; BLOCK],
     scale: f32,
 }
@@ -60,17 +62,22 @@ struct Piece {
 /// Columns by label, then zeros.
 type Row<T> = [T; BLOCK];
 
+/// Rows that each fill one line of the processor's cache.
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+struct Lines<const N: usize>([Row<f32>; N]);
+
 /// The model, ready to run.
 pub(super) struct Net {
     pieces: Vec<Piece>,
     pairs: Vec<Row<i8>>,
     single_scale: Row<f32>,
     pair_scale: Row<f32>,
-    up: [Vec<Row<f32>>; DIM / BLOCK],
-    up_bias: [Row<f32>; DIM / BLOCK],
-    down: Vec<Row<f32>>,
-    down_bias: Row<f32>,
-    direct: Vec<Row<f32>>,
+    /// For each dimension, what it adds to the hidden layer, and straight to the logits.
+    inner: Vec<Lines<{ BLOCKS + 1 }>>,
+    inner_bias: Lines<{ BLOCKS + 1 }>,
+    /// What the first of each block of the hidden layer adds to the logits, then the second, and so on.
+    down: Vec<Lines<BLOCKS>>,
     labels: usize,
 }
 
@@ -109,10 +116,12 @@ impl Net {
         for (name, matrix, rows, columns) in reals {
             matrix.must_be(name, rows, columns)?;
         }
-        let wide = |matrix: &Matrix<f32>| -> Vec<Row<f32>> { matrix.rows().map(placed).collect() };
-        let block = |matrix: &Matrix<f32>, number: usize| -> Vec<Row<f32>> {
-            matrix.rows().map(|row| row.as_chunks().0[number]).collect()
+        let blocks = |row: &[f32]| std::array::from_fn::<_, BLOCKS, _>(|at| row.as_chunks().0[at]);
+        let inner = |(up, direct): (&[f32], &[f32])| {
+            let [a, b, c, d] = blocks(up);
+            Lines([a, b, c, d, placed(direct)])
         };
+        let down: Vec<Row<f32>> = learned.down.rows().map(placed).collect();
         let piece = |((cells, said), scale): ((&[i8], &[i8]), &f32)| {
             let (vector, weights) = cells.split_at(DIM);
             let mut beside = placed(said);
@@ -129,11 +138,16 @@ impl Net {
             pairs: learned.double.rows().map(placed).collect(),
             single_scale: placed(&learned.single_scale.cells),
             pair_scale: placed(&learned.double_scale.cells),
-            up: std::array::from_fn(|number| block(&learned.up, number)),
-            up_bias: std::array::from_fn(|number| learned.up_bias.cells.as_chunks().0[number]),
-            down: wide(&learned.down),
-            down_bias: placed(&learned.down_bias.cells),
-            direct: wide(&learned.direct),
+            inner: learned
+                .up
+                .rows()
+                .zip(learned.direct.rows())
+                .map(inner)
+                .collect(),
+            inner_bias: inner((&learned.up_bias.cells, &learned.down_bias.cells)),
+            down: (0..BLOCK)
+                .map(|at| Lines(std::array::from_fn(|block| down[block * BLOCK + at])))
+                .collect(),
             labels,
         })
     }
@@ -184,26 +198,19 @@ impl Net {
     }
 
     #[inline(always)]
-    fn text(&self, ids: &[i32], pairs: &[u32], logits: &mut [f32]) {
-        let pieces = || ids.iter().map(|&id| &self.pieces[id as usize]);
-        let mut mean = [[0.0; BLOCK]; DIM / BLOCK];
-        for (number, block) in mean.iter_mut().enumerate() {
-            let mut sums = [0.0; BLOCK];
-            for piece in pieces() {
-                for (sum, &cell) in sums.iter_mut().zip(&piece.vector[number]) {
-                    *sum += f32::from(cell) * piece.scale;
-                }
+    fn text<const FUSED: bool>(&self, ids: &[i32], pairs: &[u32], logits: &mut [f32]) {
+        let mut mean = [[0.0; BLOCK]; BLOCKS];
+        let (mut weights, mut single) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for &id in ids {
+            let piece = &self.pieces[id as usize];
+            for (sums, cells) in mean.iter_mut().zip(&piece.vector) {
+                add::<FUSED>(sums, piece.scale, &cells.map(f32::from));
             }
-            *block = sums;
+            let cells = piece.beside.map(f32::from);
+            add::<FUSED>(&mut weights, piece.scale, &cells);
+            add::<FUSED>(&mut single, 1.0, &cells);
         }
-        let mut beside = [0.0; BLOCK];
-        for piece in pieces() {
-            for (column, (sum, &cell)) in beside.iter_mut().zip(&piece.beside).enumerate() {
-                let is_weight = column >= BLOCK - HEADS;
-                *sum += f32::from(cell) * if is_weight { piece.scale } else { 1.0 };
-            }
-        }
-        for (block, weight) in mean.iter_mut().zip(&beside[BLOCK - HEADS..]) {
+        for (block, weight) in mean.iter_mut().zip(&weights[BLOCK - HEADS..]) {
             let share = 1.0 / (weight + SMALLEST);
             block.iter_mut().for_each(|cell| *cell *= share);
         }
@@ -214,16 +221,26 @@ impl Net {
             }
         }
 
-        let mean = mean.as_flattened();
-        let mut said = product(mean, &self.direct, self.down_bias);
-        for (number, (up, bias)) in self.up.iter().zip(&self.up_bias).enumerate() {
-            let hidden = product(mean, up, *bias).map(|cell| cell.max(0.0));
-            said = product(&hidden, &self.down[number * BLOCK..], said);
+        // Sums that do not wait for each other: a processor adds to ten at the same time.
+        let Lines(mut inner) = self.inner_bias;
+        for (&x, rows) in mean.as_flattened().iter().zip(&self.inner) {
+            for (sums, row) in inner.iter_mut().zip(&rows.0) {
+                add::<FUSED>(sums, x, row);
+            }
         }
-        let share = 1.0 / (2.0 * beside[self.labels] - 1.0).max(1.0).sqrt();
+        let [hidden @ .., mut said] = inner;
+        let mut parts = [[0.0; BLOCK]; BLOCKS];
+        for (at, rows) in self.down.iter().enumerate() {
+            for ((sums, row), hidden) in parts.iter_mut().zip(&rows.0).zip(&hidden) {
+                add::<FUSED>(sums, hidden[at].max(0.0), row);
+            }
+        }
+        let share = 1.0 / (2.0 * single[self.labels] - 1.0).max(1.0).sqrt();
         for column in 0..BLOCK {
-            let single = beside[column] * self.single_scale[column];
-            said[column] += (single + by_pair[column] as f32 * self.pair_scale[column]) * share;
+            let single = single[column] * self.single_scale[column];
+            let pair = by_pair[column] as f32 * self.pair_scale[column];
+            said[column] +=
+                parts.iter().map(|part| part[column]).sum::<f32>() + (single + pair) * share;
         }
         logits.copy_from_slice(&said[..self.labels]);
     }
@@ -253,16 +270,16 @@ fn placed<T: Copy + Default>(cells: &[T]) -> Row<T> {
     row
 }
 
-/// `start` and, for each of `x`, so many times a row.
+/// Adds a row, times a number, to sums; in one operation where the processor has one for that.
 #[inline(always)]
-fn product(x: &[f32], rows: &[Row<f32>], start: Row<f32>) -> Row<f32> {
-    let mut sums = start;
-    for (&x, row) in x.iter().zip(rows) {
-        for (sum, &cell) in sums.iter_mut().zip(row) {
-            *sum += x * cell;
-        }
+fn add<const FUSED: bool>(sums: &mut Row<f32>, x: f32, row: &Row<f32>) {
+    for (sum, &cell) in sums.iter_mut().zip(row) {
+        *sum = if FUSED {
+            x.mul_add(cell, *sum)
+        } else {
+            *sum + x * cell
+        };
     }
-    sums
 }
 
 /// Has a row on its way to the cache, where the processor can be asked for that.
@@ -278,9 +295,10 @@ fn fetch<T>(row: &T) {
     let _ = row;
 }
 
-// Twice as fast with wider registers, which not every machine has.
-#[multiversion(targets("x86_64+avx2"))]
+// Much faster with wider registers, which not every machine has.
+#[multiversion(targets("x86_64+avx2+fma"))]
 fn run(net: &Net, ids: &[i32], tokens: usize, logits: &mut [f32]) {
+    const FUSED: bool = match_target! { "x86_64+fma" => true, _ => false };
     // A text of no tokens is padding alone.
     let texts = logits.len() / net.labels;
     let all = |text: usize| {
@@ -296,7 +314,7 @@ fn run(net: &Net, ids: &[i32], tokens: usize, logits: &mut [f32]) {
         let ids = next;
         std::mem::swap(&mut pairs, &mut next_pairs);
         next = net.prepared(all(text + 1), &mut next_pairs);
-        net.text(ids, &pairs, logits);
+        net.text::<FUSED>(ids, &pairs, logits);
     }
 }
 

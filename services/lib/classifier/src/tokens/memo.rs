@@ -1,102 +1,63 @@
 //! Remembers the tokens of words seen lately; most words of most texts are among them.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
-/// How many words can be remembered; 64 bytes each.
-const SLOTS: usize = 1 << 15;
-const MAX_BYTES: usize = 32;
+use super::word::{Long, Short, Word};
+
+/// How many places for short and for long words there are, each for two. A short word's fills one line of the processor's cache.
+const SHORT: usize = 1 << 14;
+const LONG: usize = 1 << 12;
 const MAX_IDS: usize = 7;
 
-/// A word's first and last bytes as numbers: compared and hashed faster than the bytes themselves.
-/// They overlap, and with its length they tell a word from every other.
-type Parts = [u64; MAX_BYTES / 8];
-
-/// `None` for a word without a byte and for one that is too long.
-fn parts(word: &[u8]) -> Option<Parts> {
-    let parts = match word.len() {
-        len @ 1..=3 => {
-            let [first, middle, last] = [0, len / 2, len - 1].map(|at| u64::from(word[at]));
-            [first | middle << 8 | last << 16, 0, 0, 0]
-        }
-        4..=7 => {
-            let halves = [*word.first_chunk()?, *word.last_chunk()?];
-            let [first, last] = halves.map(|half| u64::from(u32::from_le_bytes(half)));
-            [first, last, 0, 0]
-        }
-        len @ 8..=MAX_BYTES => {
-            let [inner_first, inner_last] = match len {
-                ..=16 => [[0; 8]; 2],
-                _ => [*word[8..].first_chunk()?, *word[..len - 8].last_chunk()?],
-            };
-            let outer = [*word.first_chunk()?, *word.last_chunk()?];
-            [outer[0], outer[1], inner_first, inner_last].map(u64::from_le_bytes)
-        }
-        _ => return None,
-    };
-    Some(parts)
-}
-
-/// One remembered word. It fills one line of the processor's cache.
+/// One remembered word; one of no bytes is an empty place.
 #[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Slot {
-    parts: Parts,
-    ids: [i32; MAX_IDS],
-    /// The word's, in bytes; 0 in an empty place.
+struct Slot<const N: usize> {
+    parts: [u64; N],
+    ids: [u16; MAX_IDS],
     len: u8,
     count: u8,
 }
 
-const _: () = assert!(size_of::<Slot>() == 64);
+/// Where two words may be. A new word takes the first place, what was there moves to the second, and what was in the second is
+/// forgotten.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Place<const N: usize>([Slot<N>; 2]);
 
-const EMPTY: Slot = Slot {
-    parts: [0; _],
-    ids: [0; MAX_IDS],
-    len: 0,
-    count: 0,
-};
+const _: () = assert!(size_of::<Place<2>>() == 64);
 
-/// A table in which each word has two places, beside each other. A new word takes the first, what
-/// was there moves to the second, and what was in the second is forgotten.
-pub(super) struct Memo {
-    slots: Box<[Slot]>,
+struct Table<const N: usize> {
+    places: Box<[Place<N>]>,
     state: RandomState,
 }
 
-impl Default for Memo {
-    fn default() -> Self {
+impl<const N: usize> Table<N> {
+    /// `size` is a power of two.
+    fn new(size: usize) -> Self {
+        let empty = Slot {
+            parts: [0; N],
+            ids: [0; MAX_IDS],
+            len: 0,
+            count: 0,
+        };
         Self {
-            slots: vec![EMPTY; SLOTS].into_boxed_slice(),
+            places: vec![Place([empty; 2]); size].into_boxed_slice(),
             state: RandomState::default(),
         }
     }
-}
 
-impl Memo {
-    fn place(&self, parts: &Parts, len: usize) -> usize {
-        let mut hasher = self.state.build_hasher();
-        hasher.write_u64(parts[0]);
-        hasher.write_u64(parts[1]);
-        if len > 16 {
-            hasher.write_u64(parts[2]);
-            hasher.write_u64(parts[3]);
-        }
-        hasher.finish() as usize & (SLOTS - 1) & !1
+    fn place(&self, word: &Word<N>) -> usize {
+        self.state.hash_one(word) as usize & (self.places.len() - 1)
     }
 
-    /// Appends the ids of a word and gives true, if the word is remembered.
-    pub(super) fn recall(&self, word: &str, ids: &mut Vec<i32>) -> bool {
-        let Some(parts) = parts(word.as_bytes()) else {
-            return false;
-        };
-        let place = self.place(&parts, word.len());
-        for slot in [&self.slots[place], &self.slots[place ^ 1]] {
-            if usize::from(slot.len) == word.len() && slot.parts == parts {
+    fn recall(&self, word: &Word<N>, ids: &mut Vec<i32>) -> bool {
+        for slot in &self.places[self.place(word)].0 {
+            if slot.len == word.len && slot.parts == word.parts {
                 // A fixed number is copied faster than the right one.
                 let len = ids.len() + usize::from(slot.count);
-                ids.extend_from_slice(&slot.ids);
+                ids.extend_from_slice(&slot.ids.map(i32::from));
                 ids.truncate(len);
                 return true;
             }
@@ -104,52 +65,104 @@ impl Memo {
         false
     }
 
+    fn keep(&mut self, word: &Word<N>, ids: [u16; MAX_IDS], count: usize) {
+        let Place([first, second]) = &mut self.places[self.place(word)];
+        *second = *first;
+        *first = Slot {
+            parts: word.parts,
+            ids,
+            len: word.len,
+            count: count as u8,
+        };
+    }
+}
+
+/// The words, by how long they are.
+pub(super) struct Memo {
+    short: Table<2>,
+    long: Table<4>,
+}
+
+impl Default for Memo {
+    fn default() -> Self {
+        Self {
+            short: Table::new(SHORT),
+            long: Table::new(LONG),
+        }
+    }
+}
+
+impl Memo {
+    /// Appends the ids of a word and gives true, if the word is remembered.
+    pub(super) fn recall(&self, word: &str, ids: &mut Vec<i32>) -> bool {
+        let word = word.as_bytes();
+        if let Some(word) = Short::new(word) {
+            return self.short.recall(&word, ids);
+        }
+        Long::new(word).is_some_and(|word| self.long.recall(&word, ids))
+    }
+
     /// Remembers a word's ids, if both are short enough.
     pub(super) fn keep(&mut self, word: &str, ids: &[i32]) {
-        let Some(parts) = parts(word.as_bytes()).filter(|_| ids.len() <= MAX_IDS) else {
+        let mut small = [0; MAX_IDS];
+        if ids.len() > MAX_IDS {
             return;
-        };
-        let mut slot = Slot {
-            parts,
-            len: word.len() as u8,
-            count: ids.len() as u8,
-            ..EMPTY
-        };
-        slot.ids[..ids.len()].copy_from_slice(ids);
-        let place = self.place(&parts, word.len());
-        self.slots[place ^ 1] = self.slots[place];
-        self.slots[place] = slot;
+        }
+        for (small, id) in small.iter_mut().zip(ids) {
+            let Ok(id) = u16::try_from(*id) else { return };
+            *small = id;
+        }
+        let word = word.as_bytes();
+        if let Some(word) = Short::new(word) {
+            self.short.keep(&word, small, ids.len());
+        } else if let Some(word) = Long::new(word) {
+            self.long.keep(&word, small, ids.len());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
-    fn a_word_is_recalled_and_one_that_is_too_long_or_has_too_many_ids_is_not() {
+    fn a_word_is_recalled_and_one_that_is_too_long_or_has_too_many_or_too_great_ids_is_not() {
         let mut memo = Memo::default();
-        let long = "x".repeat(MAX_BYTES + 1);
-        for (word, ids) in [("", &[1][..]), (&long, &[1]), ("many", &[1; MAX_IDS + 1])] {
+        let long = "x".repeat(33);
+        let many = [1; MAX_IDS + 1];
+        for (word, ids) in [
+            ("", &[1][..]),
+            (&long, &[1]),
+            ("many", &many),
+            ("great", &[1, 1 << 16]),
+        ] {
             memo.keep(word, ids);
             assert!(!memo.recall(word, &mut Vec::new()), "{word}");
         }
-        let mut ids = vec![7];
-        memo.keep(&long[1..], &[1, 2]);
-        assert!(memo.recall(&long[1..], &mut ids));
-        assert_eq!(ids, [7, 1, 2]);
+        for word in [&long[1..], "short"] {
+            memo.keep(word, &[1, 65_535]);
+            let mut ids = vec![7];
+            assert!(memo.recall(word, &mut ids));
+            assert_eq!(ids, [7, 1, 65_535]);
+        }
     }
 
-    proptest! {
-        #[test]
-        fn words_that_differ_differ_in_length_or_parts(
-            word in "[ab]{1,32}", at in any::<prop::sample::Index>(),
-        ) {
-            let mut other = word.clone().into_bytes();
-            *at.get_mut(&mut other) ^= 1;
-            prop_assert_ne!(parts(word.as_bytes()), parts(&other));
+    #[test]
+    fn of_words_with_the_same_place_two_are_remembered() {
+        let mut table = Table::<2>::new(1);
+        for (id, word) in ["one", "two", "three"].iter().enumerate() {
+            let word = Short::new(word.as_bytes()).unwrap();
+            table.keep(&word, [id as u16; MAX_IDS], 1);
         }
+        let recalled = |word: &str| {
+            let mut ids = Vec::new();
+            table
+                .recall(&Short::new(word.as_bytes()).unwrap(), &mut ids)
+                .then_some(ids)
+        };
+        assert_eq!(
+            ["one", "two", "three"].map(recalled),
+            [None, Some(vec![1]), Some(vec![2])]
+        );
     }
 }

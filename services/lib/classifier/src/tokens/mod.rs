@@ -8,6 +8,7 @@ mod file;
 mod memo;
 mod pieces;
 mod windows;
+mod word;
 
 pub use file::TokenizerError;
 pub use windows::{Window, Windows};

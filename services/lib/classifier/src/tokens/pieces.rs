@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
+use super::word::Short;
+
 /// Pieces by their bytes, and which lengths a piece can have that begins with two given bytes.
 /// Most lengths are ruled out without a look into the map.
 #[derive(Debug)]
 struct Map {
-    ids: HashMap<Box<[u8]>, i32, FixedState>,
+    short: HashMap<Short, i32, FixedState>,
+    long: HashMap<Box<[u8]>, i32, FixedState>,
     /// Bit `n` is set where some piece has `n + 1` bytes; the last bit stands for all longer ones.
     lengths: Box<[u64; 4096]>,
     longest: usize,
@@ -17,7 +20,8 @@ struct Map {
 impl Map {
     fn new() -> Self {
         Self {
-            ids: HashMap::default(),
+            short: HashMap::default(),
+            long: HashMap::default(),
             lengths: Box::new([0; 4096]),
             longest: 0,
         }
@@ -41,13 +45,23 @@ impl Map {
         }
         self.lengths[Self::bucket(piece)] |= bit;
         self.longest = self.longest.max(piece.len());
-        self.ids.insert(piece.into(), id);
+        match Short::new(piece) {
+            Some(short) => self.short.insert(short, id),
+            None => self.long.insert(piece.into(), id),
+        };
     }
 
     /// The longest piece that `word` begins with: its length in bytes and its id. Since pieces are
     /// whole characters, so is what they match.
     fn longest_start(&self, word: &[u8]) -> Option<(usize, i32)> {
-        let at = |length: usize| self.ids.get(&word[..length]).map(|&id| (length, id));
+        let at = |length: usize| {
+            let piece = &word[..length];
+            let id = match Short::new(piece) {
+                Some(short) => self.short.get(&short),
+                None => self.long.get(piece),
+            };
+            id.map(|&id| (length, id))
+        };
         let lengths = self.lengths[Self::bucket(word)];
         let mut length = word.len().min(self.longest);
         while length > 0 {
