@@ -113,8 +113,10 @@ pub struct Lane<T, P> {
     next: Next,
     batch: Batch,
     outbox: Outbox,
-    /// The batch is processed already, and the outbox waits for a transaction.
-    is_prepared: bool,
+    /// Records that are processed already, and no longer in the batch: the outbox waits for a transaction.
+    prepared: usize,
+    /// When the first of them was read.
+    prepared_began: Duration,
     ledger: Ledger,
     transaction: Option<Transaction>,
     /// What the commit that is under way commits.
@@ -151,7 +153,8 @@ impl<T: Transport, P: Processor> Lane<T, P> {
             next: Next::Read,
             batch: Batch::default(),
             outbox: Outbox::new(topics),
-            is_prepared: false,
+            prepared: 0,
+            prepared_began: Duration::ZERO,
             ledger: Ledger::default(),
             transaction: None,
             committing: Vec::new(),
@@ -263,7 +266,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         });
         let in_time = self.transport.leave(left);
         self.next = Next::Nothing;
-        if self.transaction.is_some() || !self.batch.is_empty() {
+        if self.transaction.is_some() || self.has_unsent() {
             self.ended = Ended::Undone;
         }
         match self.ended {

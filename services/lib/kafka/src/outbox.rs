@@ -59,6 +59,12 @@ impl Outbox {
         self.slots.len()
     }
 
+    /// How many bytes of keys, values and headers it holds.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

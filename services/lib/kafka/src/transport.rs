@@ -95,6 +95,13 @@ pub trait Transport {
         false
     }
 
+    /// Whether `commit` would answer at once, since what [`start_commit`](Self::start_commit) began
+    /// is over; waits up to `timeout` for that.
+    fn has_committed(&mut self, timeout: Duration) -> bool {
+        let _ = timeout;
+        true
+    }
+
     /// Waits for every record to be acknowledged, adds `offsets` to the transaction under the
     /// group's current generation, and commits both together.
     fn commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure>;
@@ -124,7 +131,7 @@ pub trait Transport {
 /// What a lane does with records. Called again with the same records after an abort, so its
 /// answer must depend on nothing but them.
 pub trait Processor {
-    /// Turns a batch into what must be published.
+    /// Adds to the outbox what a batch must publish.
     fn process(&mut self, batch: &Batch, outbox: &mut Outbox);
 
     /// A commit begins: what was processed so far is in it, and what is processed from now on is

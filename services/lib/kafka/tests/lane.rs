@@ -46,6 +46,8 @@ struct Script {
     commit_takes: Duration,
     /// Whether a commit can be started, and records read before it is asked for again.
     commits_aside: bool,
+    /// How often such a commit is said to be under way still.
+    commits_long: u32,
     clock: SimClock,
 }
 
@@ -149,6 +151,16 @@ impl Transport for Scripted {
     fn start_commit(&mut self, _offsets: &[(TopicPartition, NextOffset)]) -> bool {
         let is_aside = self.0.borrow().commits_aside;
         is_aside && self.call("start commit", "").is_ok()
+    }
+
+    fn has_committed(&mut self, timeout: Duration) -> bool {
+        let mut script = self.0.borrow_mut();
+        let Some(left) = script.commits_long.checked_sub(1) else {
+            return true;
+        };
+        script.commits_long = left;
+        script.clock.sleep(timeout);
+        false
     }
 
     fn commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
@@ -327,6 +339,25 @@ fn what_was_read_during_a_slow_commit_does_not_hurry_the_next() {
         duration: 80 * MS,
     };
     assert_eq!(steps.last(), Some(&committed));
+}
+
+#[test]
+fn one_slow_commit_delays_the_next_little() {
+    let scripted = Scripted::new([Assign(&[0]), Record(0, 0)]);
+    scripted.0.borrow_mut().commit_takes = 10 * MS;
+    let mut lane = lane(&scripted);
+    // Commits last from 100 to 110, 170 to 180 and, a slow one, 245 to 335 ms. They usually take 20 now.
+    for (offset, at) in [(1, 110), (2, 180)] {
+        work_until(&mut lane, &scripted, at * MS);
+        scripted.then([Record(0, offset)]);
+    }
+    scripted.0.borrow_mut().commit_takes = 90 * MS;
+    work_until(&mut lane, &scripted, 335 * MS);
+    scripted.then([Record(0, 3)]);
+    work_until(&mut lane, &scripted, 354 * MS);
+    assert_eq!(scripted.calls().last().unwrap(), "send 1");
+    work_until(&mut lane, &scripted, 356 * MS);
+    assert_eq!(scripted.calls(), ["commit 0@4", "committed"]);
 }
 
 #[test]
@@ -526,6 +557,36 @@ fn while_a_commit_is_under_way_the_next_batch_is_read_and_processed_but_not_sent
     run(&mut lane).unwrap();
     let expected = ["start commit", "commit 0@9", "committed", "leave"];
     assert_eq!(scripted.calls(), expected);
+}
+
+#[test]
+fn while_a_commit_takes_long_a_transaction_of_batches_is_processed_and_then_sent_at_once() {
+    let (scripted, mut lane) = committing((6..13).map(|offset| Record(0, offset)));
+    scripted.0.borrow_mut().commits_long = 10;
+    work_until(&mut lane, &scripted, MS);
+    assert_eq!(
+        from_the_start_of_the_commit(&scripted)[..8],
+        [
+            "start commit",
+            "process 3",
+            "process 3",
+            "commit 0@6",
+            "committed",
+            "begin",
+            "send 6",
+            "start commit"
+        ]
+    );
+}
+
+#[test]
+fn a_commit_is_asked_for_its_outcome_after_an_interval_at_the_latest() {
+    let (scripted, mut lane) = committing([Record(0, 6)]);
+    scripted.0.borrow_mut().commits_long = u32::MAX;
+    work_until(&mut lane, &scripted, 90 * MS);
+    assert_eq!(from_the_start_of_the_commit(&scripted), ["start commit"]);
+    work_until(&mut lane, &scripted, 102 * MS);
+    assert_eq!(scripted.calls()[..2], ["commit 0@6", "committed"]);
 }
 
 #[test]

@@ -165,15 +165,17 @@ struct Counting<P> {
 
 impl<P: Processor> Processor for Counting<P> {
     fn process(&mut self, batch: &Batch, outbox: &mut Outbox) {
+        let before = outbox.len();
         self.inner.process(batch, outbox);
         if self.batches.is_multiple_of(16) {
             let bytes: usize = outbox
                 .records()
+                .skip(before)
                 .map(|r| r.payload.map_or(0, <[u8]>::len))
                 .sum();
             let written = &mut self.book.lock().written;
             written.0 += batch.len() as u64;
-            written.1 += outbox.len() as u64;
+            written.1 += (outbox.len() - before) as u64;
             written.2 += bytes as u64;
         }
         self.batches += 1;

@@ -315,6 +315,10 @@ impl Transport for KafkaTransport {
         self.sink.stage == Stage::Open && self.submit_commit(offsets).is_ok()
     }
 
+    fn has_committed(&mut self, timeout: Duration) -> bool {
+        self.sink.is_done(timeout)
+    }
+
     fn commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
         self.settle("commit")?;
         let result = if self.sink.transactional() {

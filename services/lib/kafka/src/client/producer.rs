@@ -90,6 +90,8 @@ struct Worker {
     jobs: Sender<Job>,
     done: Receiver<News>,
     running: Option<JobKind>,
+    /// Of the job that is running still, as far as anybody asked.
+    outcome: Option<Result<(), Failure>>,
     /// When the last job was submitted.
     since: Instant,
     thread: JoinHandle<()>,
@@ -186,26 +188,38 @@ impl Sink {
         }
     }
 
-    /// The outcome of the running job, if it comes within `timeout`.
-    pub(crate) fn outcome(&mut self, timeout: Duration) -> Option<Result<(), Failure>> {
-        let worker = self.worker.as_mut()?;
-        worker.running?;
-        let outcome = match worker.done.recv_timeout(timeout) {
-            Ok(News::Done(outcome)) => outcome,
+    /// Whether no job is running, or its outcome is known; waits up to `timeout` for that.
+    pub(crate) fn is_done(&mut self, timeout: Duration) -> bool {
+        let Some(worker) = &mut self.worker else {
+            return true;
+        };
+        if worker.running.is_none() || worker.outcome.is_some() {
+            return true;
+        }
+        match worker.done.recv_timeout(timeout) {
+            Ok(News::Done(outcome)) => worker.outcome = Some(outcome),
             Ok(News::OffsetsSent) => {
                 worker.running = Some(JobKind::Commit);
                 self.stage = Stage::OffsetsSent;
-                return None;
             }
-            Err(RecvTimeoutError::Timeout) => return None,
-            Err(RecvTimeoutError::Disconnected) => Err(errors::failure(
-                FailureKind::Rebuild,
-                "call the producer",
-                "its thread ended",
-            )),
-        };
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let (action, reason) = ("call the producer", "its thread ended");
+                let failure = errors::failure(FailureKind::Rebuild, action, reason);
+                worker.outcome = Some(Err(failure));
+            }
+        }
+        worker.outcome.is_some()
+    }
+
+    /// The outcome of the running job, if it comes within `timeout`.
+    pub(crate) fn outcome(&mut self, timeout: Duration) -> Option<Result<(), Failure>> {
+        if !self.is_done(timeout) {
+            return None;
+        }
+        let worker = self.worker.as_mut()?;
         worker.running = None;
-        Some(outcome)
+        worker.outcome.take()
     }
 
     /// Serves the producer's events: failed deliveries, errors, tokens.
@@ -368,6 +382,7 @@ impl Worker {
             jobs,
             done,
             running: None,
+            outcome: None,
             since: Instant::now(),
             thread,
         })

@@ -25,6 +25,12 @@ impl Estimate {
         }
     }
 
+    /// What is usual.
+    #[must_use]
+    pub(super) fn mean(self) -> Duration {
+        self.mean
+    }
+
     /// What is seldom exceeded.
     #[must_use]
     pub(super) fn at_most(self) -> Duration {

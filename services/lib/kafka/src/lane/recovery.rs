@@ -102,14 +102,14 @@ impl<T: Transport, P: Processor> Lane<T, P> {
             self.ledger.revoke(&revocation.partitions);
         }
         let open = self.transaction.take();
-        let records = open.map_or(0, |open| open.records) + self.batch.len();
-        if open.is_none() && self.batch.is_empty() {
+        let records = open.map_or(0, |open| open.records) + self.prepared + self.batch.len();
+        if open.is_none() && !self.has_unsent() {
             return Next::Rewind;
         }
         self.rewind_to = self.ledger.rewind();
         self.batch.clear();
         self.outbox.clear();
-        self.is_prepared = false;
+        self.prepared = 0;
         self.processor.aborted();
         self.observer.aborted(reason);
         tracing::warn!(

@@ -15,8 +15,8 @@ pub struct LaneSettings {
     pub commit_records: usize,
     /// …or so that its commit is done this long after the previous commit began, or after a pause
     /// this long after its first record; by what commits took before, half of this at most is
-    /// kept for the commit. But a transaction stays open for as long as the previous commit took,
-    /// up to this.
+    /// kept for the commit. But a transaction stays open for as long as commits usually take, up
+    /// to this.
     pub commit_interval: Duration,
     /// How long one wait for records may be; a request to stop is seen after it.
     pub poll_timeout: Duration,

@@ -8,6 +8,11 @@ use crate::{
     transport::{Failure, Polled, Processor, Transport},
 };
 
+/// How long a commit that is under way is waited for before the lane looks for records again.
+const LOOK: Duration = Duration::from_millis(1);
+/// What is done ahead of a transaction takes no more memory than so many full batches.
+const AHEAD_BATCHES: usize = 4;
+
 impl<T: Transport, P: Processor> Lane<T, P> {
     /// Fills the batch until it is full, its time is over, or something else happened.
     pub(super) fn read(&mut self) -> Result<Step, Failure> {
@@ -103,12 +108,17 @@ impl<T: Transport, P: Processor> Lane<T, P> {
     }
 
     pub(super) fn after_batch_is_closed(&self) -> Next {
-        match (&self.transaction, self.batch.is_empty()) {
-            (None, false) => Next::Begin,
-            (Some(_), false) => Next::Process,
-            (Some(_), true) => Next::Commit,
-            (None, true) => self.after_transaction(),
+        match (&self.transaction, self.has_unsent()) {
+            (None, true) => Next::Begin,
+            (Some(_), true) => Next::Process,
+            (Some(_), false) => Next::Commit,
+            (None, false) => self.after_transaction(),
         }
+    }
+
+    /// Whether records were read that no transaction holds.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.prepared > 0 || !self.batch.is_empty()
     }
 
     pub(super) fn after_transaction(&self) -> Next {
@@ -128,10 +138,13 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         self.failures = 0;
         // Records must not wait longer than the interval: it counts from the start of the previous
         // commit, or after a pause from the first record, and this commit is to be done by then.
-        // But a transaction stays open for at least as long as the commit before it took, up to
-        // the interval: a slow cluster must get larger transactions and not more of them, which
-        // would never catch up.
-        let opened = self.batch_began;
+        // But a transaction stays open for at least as long as commits usually take, up to the
+        // interval: a slow cluster must get larger transactions and not more of them, which would
+        // never catch up. A single slow commit delays the next one little.
+        let opened = match self.prepared {
+            0 => self.batch_began,
+            _ => self.prepared_began,
+        };
         let interval = self.settings.commit_interval;
         let commit_at = self.last_commit.map_or(opened + interval, |last| {
             let since = match opened < last.began + interval {
@@ -139,7 +152,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
                 false => opened,
             };
             let ahead = last.takes.at_most().min(interval / 2);
-            (since + interval - ahead).max(last.ended + interval.min(last.ended - last.began))
+            (since + interval - ahead).max(last.ended + interval.min(last.takes.mean()))
         });
         self.transaction = Some(Transaction {
             opened,
@@ -151,22 +164,25 @@ impl<T: Transport, P: Processor> Lane<T, P> {
     }
 
     pub(super) fn process(&mut self) -> Result<Step, Failure> {
-        if !self.is_prepared {
+        if !self.batch.is_empty() {
             self.prepare();
         }
-        self.is_prepared = false;
         self.next = Next::Send;
         self.send()
     }
 
-    /// Fills the outbox.
+    /// Adds the batch to the outbox.
     fn prepare(&mut self) {
         let began = self.clock.now();
-        self.outbox.clear();
+        if self.prepared == 0 {
+            self.outbox.clear();
+            self.prepared_began = self.batch_began;
+        }
         self.processor.process(&self.batch, &mut self.outbox);
         self.observer
             .waited(Stage::Process, self.clock.now() - began);
-        self.is_prepared = true;
+        self.prepared += self.batch.len();
+        self.batch.clear();
     }
 
     pub(super) fn send(&mut self) -> Result<Step, Failure> {
@@ -177,8 +193,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         self.failures = 0;
         let now = self.clock.now();
         self.observer.waited(Stage::Send, now - began);
-        let records = self.batch.len();
-        self.batch.clear();
+        let records = std::mem::take(&mut self.prepared);
         self.outbox.clear();
         self.next = Next::Read;
         if let Some(open) = &mut self.transaction {
@@ -191,22 +206,35 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         Ok(Step::Worked { records })
     }
 
-    /// Works on what follows the transaction that is being committed, as long as records wait to
-    /// be read and no more than one batch: the next transaction can't begin before.
+    /// Works on what follows the transaction that is being committed, for as long as that takes and
+    /// at most one batch in a step: the next transaction can't begin before.
     pub(super) fn ahead(&mut self) -> Result<Step, Failure> {
         let began = self.clock.now();
-        while self.stop_by.is_none() && !self.batch_is_full() {
+        let until = self.commit_began.unwrap_or(began) + self.settings.commit_interval;
+        let (mut is_under_way, mut idle) = (self.stop_by.is_none(), Duration::ZERO);
+        while is_under_way && !self.batch_is_full() {
             match self.take(Duration::ZERO) {
                 ControlFlow::Break(turned) => return turned,
                 ControlFlow::Continue(true) => {}
-                ControlFlow::Continue(false) => break,
+                ControlFlow::Continue(false) => {
+                    let before = self.clock.now();
+                    let has_ended = self.transport.has_committed(LOOK);
+                    let now = self.clock.now();
+                    idle += now - before;
+                    is_under_way = !has_ended && now < until;
+                }
             }
         }
-        self.observer.waited(Stage::Read, self.clock.now() - began);
+        let read = self.clock.now() - began - idle;
+        self.observer.waited(Stage::Read, read);
+        self.observer.waited(Stage::Commit, idle);
         if self.batch_is_full() {
             self.prepare();
         }
-        self.next = Next::Commit;
+        let has_room = self.prepared < self.settings.commit_records
+            && self.outbox.byte_len() < AHEAD_BATCHES * self.settings.batch_bytes;
+        let goes_on = is_under_way && has_room && !self.transport.has_committed(Duration::ZERO);
+        self.next = if goes_on { Next::Ahead } else { Next::Commit };
         Ok(Step::Turned)
     }
 
@@ -246,7 +274,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         self.observer.waited(Stage::Commit, now - called);
         self.observer.committed(records, since_begin, duration);
         // What was read meanwhile is done before partitions are let go or the lane leaves.
-        let waits = self.is_prepared || self.revocation.is_some() || self.stop_by.is_some();
+        let waits = self.prepared > 0 || self.revocation.is_some() || self.stop_by.is_some();
         self.next = if waits {
             self.after_batch_is_closed()
         } else {

@@ -319,6 +319,12 @@ impl Transport for SimTransport {
         true
     }
 
+    fn has_committed(&mut self, timeout: Duration) -> bool {
+        let mut cluster = self.cluster.borrow_mut();
+        cluster.clock.sleep(timeout);
+        cluster.rng.random_ratio(1, 3)
+    }
+
     fn commit(&mut self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Failure> {
         const ACTION: &str = "commit transaction";
         if let Some(outcome) = self.early.take() {
