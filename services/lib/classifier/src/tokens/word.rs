@@ -36,13 +36,12 @@ impl Short {
 impl Long {
     /// `None` for a word that is too short or too long.
     pub(super) fn new(word: &[u8]) -> Option<Self> {
-        let (first, last) = match word.len() {
-            17..=32 => (word.first_chunk::<16>()?, word.last_chunk::<16>()?),
-            _ => return None,
-        };
-        let [a, b, c, d] = [&first[..8], &first[8..], &last[..8], &last[8..]];
-        let number = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let parts = [number(a)?, number(b)?, number(c)?, number(d)?];
+        if !(17..=32).contains(&word.len()) {
+            return None;
+        }
+        let halves = [*word.first_chunk::<16>()?, *word.last_chunk::<16>()?];
+        let (numbers, _) = halves.as_flattened().as_chunks();
+        let parts = std::array::from_fn(|at| u64::from_le_bytes(numbers[at]));
         let len = word.len() as u8;
         Some(Self { parts, len })
     }
