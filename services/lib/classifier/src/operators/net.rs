@@ -116,7 +116,6 @@ impl Net {
         for (name, matrix, rows, columns) in reals {
             matrix.must_be(name, rows, columns)?;
         }
-        let blocks = |row: &[f32]| std::array::from_fn::<_, BLOCKS, _>(|at| row.as_chunks().0[at]);
         let inner = |(up, direct): (&[f32], &[f32])| {
             let [a, b, c, d] = blocks(up);
             Lines([a, b, c, d, placed(direct)])
@@ -127,7 +126,7 @@ impl Net {
             let mut beside = placed(said);
             beside[BLOCK - HEADS..].copy_from_slice(weights);
             Piece {
-                vector: std::array::from_fn(|number| vector.as_chunks().0[number]),
+                vector: blocks(vector),
                 beside,
                 scale: *scale,
             }
@@ -268,6 +267,11 @@ fn placed<T: Copy + Default>(cells: &[T]) -> Row<T> {
     let mut row = [T::default(); BLOCK];
     row[..cells.len()].copy_from_slice(cells);
     row
+}
+
+/// A vector's numbers, block by block.
+fn blocks<T: Copy>(cells: &[T]) -> [Row<T>; BLOCKS] {
+    std::array::from_fn(|at| cells.as_chunks().0[at])
 }
 
 /// Adds a row, times a number, to sums; in one operation where the processor has one for that.

@@ -175,7 +175,6 @@ impl<T: Transport, P: Processor> Lane<T, P> {
     fn prepare(&mut self) {
         let began = self.clock.now();
         if self.prepared == 0 {
-            self.outbox.clear();
             self.prepared_began = self.batch_began;
         }
         self.processor.process(&self.batch, &mut self.outbox);
