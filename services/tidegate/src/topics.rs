@@ -28,9 +28,13 @@ enum Command {
 struct Create {
     #[command(flatten)]
     cluster: Cluster,
-    /// Partitions of each new topic: the most lanes that can share the work
+    /// Partitions of new topics of events and of verdicts: the most lanes that can share the work
     #[arg(long, default_value_t = 12)]
     partitions: i32,
+    /// Partitions of the other new topics; a third of those of verdicts when absent. Each makes
+    /// every commit longer, and they hold a tenth of what verdicts do
+    #[arg(long)]
+    route_partitions: Option<i32>,
     /// Replicas of each new topic; the cluster's default when absent
     #[arg(long)]
     replicas: Option<i32>,
@@ -78,10 +82,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 fn create(args: &Create) -> anyhow::Result<Exit> {
     let settings = args.cluster.settings()?;
+    let of_routes = args
+        .route_partitions
+        .unwrap_or_else(|| route_partitions(args.partitions));
     let specs: Vec<_> = names(&settings)
         .into_iter()
         .map(|name| {
-            let mut spec = TopicSpec::new(&name, args.partitions);
+            let partitions = match is_route(&settings, &name) {
+                true => of_routes,
+                false => args.partitions,
+            };
+            let mut spec = TopicSpec::new(&name, partitions);
             spec.replicas = args.replicas.unwrap_or(-1);
             // A result holds its event, and a dead letter all that came.
             spec.config.insert(
@@ -137,6 +148,20 @@ fn list(cluster: &Cluster) -> anyhow::Result<Exit> {
     })
 }
 
+/// How many partitions the topics of routes, resolutions and dead letters have beside so many of
+/// verdicts. For each partition that a transaction writes to, the broker takes a request of its own,
+/// asks the coordinator about it and writes a marker, one after the other on a producer's connection.
+#[must_use]
+pub(crate) fn route_partitions(of_verdicts: i32) -> i32 {
+    (of_verdicts / 3).max(1)
+}
+
+/// Whether a topic holds neither events nor verdicts.
+fn is_route(settings: &Settings, name: &str) -> bool {
+    let [_, routes @ ..] = settings.topics.names();
+    routes.contains(&name) || name == resolutions()
+}
+
 /// Every topic that the consumers and the escalation service read or write.
 #[must_use]
 pub(crate) fn names(settings: &Settings) -> Vec<String> {
@@ -168,3 +193,24 @@ const MAX_MESSAGE_BYTES: u32 = 16 << 20;
 
 /// How long the cluster may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_have_a_third_of_the_partitions_and_at_least_one() {
+        assert_eq!([1, 2, 3, 6, 12].map(route_partitions), [1, 1, 1, 2, 4]);
+    }
+
+    #[test]
+    fn events_and_verdicts_have_all_partitions_and_nothing_else_has() {
+        let mut settings = Settings::default();
+        settings.fill_in(Service::Comments);
+        let wide: Vec<_> = names(&settings)
+            .into_iter()
+            .filter(|name| !is_route(&settings, name))
+            .collect();
+        assert_eq!(wide, ["comments.v1", "dms.v1", "moderation.verdicts.v1"]);
+    }
+}

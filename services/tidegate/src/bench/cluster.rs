@@ -19,8 +19,9 @@ use super::{
     events::{Events, Messages, Prepared},
     progress, usage,
 };
+use crate::topics::route_partitions;
 
-/// How many partitions each topic has.
+/// How many partitions topics of events and of verdicts have.
 pub(super) const PARTITIONS: i32 = 6;
 /// How long an answer of the cluster may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -89,12 +90,19 @@ impl Cluster {
         &self.pids
     }
 
+    /// Makes topics that the pipeline writes, as `tidegate topics create` would.
+    pub(super) fn make_outputs(&self, topics: [&str; 6]) -> anyhow::Result<()> {
+        let [verdicts, routes @ ..] = topics;
+        self.make(&[verdicts], PARTITIONS)?;
+        self.make(&routes, route_partitions(PARTITIONS))
+    }
+
     /// Makes topics where they are missing.
-    pub(super) fn make(&self, topics: &[&str]) -> anyhow::Result<()> {
+    pub(super) fn make(&self, topics: &[&str], partitions: i32) -> anyhow::Result<()> {
         let specs: Vec<_> = topics
             .iter()
             .map(|name| {
-                let mut spec = TopicSpec::new(*name, PARTITIONS);
+                let mut spec = TopicSpec::new(*name, partitions);
                 // What a long run writes must not fill the disk.
                 for (name, value) in [
                     ("segment.bytes", 64 << 20),
@@ -127,7 +135,7 @@ impl Cluster {
     pub(super) fn preload(&self, messages: &Messages, records: u64) -> anyhow::Result<String> {
         let topic = unique("bench-input");
         progress(&format!("writing {records} events to {topic} …"));
-        self.make(&[&topic])?;
+        self.make(&[&topic], PARTITIONS)?;
         let (feed, mut events) = (Feed::new(self, &topic)?, Events::new(messages, 7));
         for _ in 0..records {
             feed.send(&events.short())?;
@@ -181,12 +189,18 @@ impl Feed {
 
     /// Queues one event; waits while the queue is full.
     pub(super) fn send(&self, event: &Prepared) -> anyhow::Result<()> {
-        self.write(&event.key, &event.payload)
+        self.write(None, &event.key, &event.payload)
     }
 
-    /// Queues one record; waits while the queue is full.
-    pub(super) fn write(&self, key: &str, payload: &[u8]) -> anyhow::Result<()> {
+    /// Queues one record, to its key's partition if no other is named; waits while the queue is full.
+    pub(super) fn write(
+        &self,
+        partition: Option<i32>,
+        key: &str,
+        payload: &[u8],
+    ) -> anyhow::Result<()> {
         let mut record = BaseRecord::to(&self.topic).key(key).payload(payload);
+        record.partition = partition;
         while let Err((error, back)) = self.producer.send(record) {
             let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
             anyhow::ensure!(is_full, "write to {}: {error}", self.topic);

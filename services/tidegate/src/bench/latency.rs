@@ -19,39 +19,77 @@ use super::{
     cluster::{Cluster, Feed, PARTITIONS, PATIENCE, unique},
     events::{Events, Messages, Prepared},
     progress,
-    report::Row,
+    report::{Row, median},
     run::Running,
-    stages, throughput,
+    stages, throughput, usage,
 };
 
 /// One partition of so many is read: a transaction shows all of its partitions at once, and a reader of
 /// them all would take a third of the machine from what is measured.
-const SAMPLE: i32 = 3;
-/// The start of a run that is not counted: a broker that has just begun compiles itself for as long.
+const SAMPLE: i32 = 6;
+/// The start of the first run, at full load: a broker that has just begun compiles itself for as long…
+const FIRST_WARM_UP: Duration = Duration::from_secs(120);
+/// …and of the runs that follow.
 const WARM_UP: Duration = Duration::from_secs(20);
+/// The end of the warm-up, in which it is seen how many events a second the lane keeps up with.
+const FULL_LOAD: Duration = Duration::from_secs(15);
+/// From full to steady load; not counted.
+const SETTLE: Duration = Duration::from_secs(5);
+/// At full load so many events wait: two transactions.
+const WAITING: u64 = 20_000;
+/// What falls due in so long is fed to one partition, as a client does whose records have no keys: a
+/// request to the broker for each partition would cost more than what is measured.
+const SLICE: Duration = Duration::from_millis(5);
+/// The most that is fed in a slice.
+const SLICE_EVENTS: u64 = 2_000;
 /// Different events that are fed in turn, more than lanes remember.
 const POOL: usize = 150_000;
 /// Commit intervals of the curve, in milliseconds.
 const INTERVALS: [u64; 8] = [5, 10, 20, 50, 100, 200, 500, 1_000];
 
-/// What one run at a steady rate showed.
+/// Events per second of a run.
+#[derive(Clone, Copy)]
+enum Load {
+    /// Half of what the lane keeps up with, with its feeder and its reader on the same machine.
+    Half,
+    /// So many.
+    Steady(f64),
+}
+
+/// What one run showed.
 struct Seen {
     /// In milliseconds.
     latency: Histogram<u64>,
+    /// The 99th percentile of each second.
+    seconds: Vec<f64>,
+    /// Events per second that the lane keeps up with.
+    most: f64,
     /// Events fed per second.
     fed: f64,
+    /// Share of the machine's CPU time, in percent.
+    busy: Option<f64>,
 }
 
-/// The pipeline as the settings are by default, at half of `rate`.
-pub(super) fn at_half_load(bench: &Bench, cluster: &Cluster, rate: f64) -> anyhow::Result<Row> {
+/// The pipeline as the settings are by default: at half of what it keeps up with, and at half of
+/// `rate`, its throughput when nothing is fed or read beside it.
+pub(super) fn at_half_load(
+    bench: &Bench,
+    cluster: &Cluster,
+    rate: f64,
+) -> anyhow::Result<[Row; 2]> {
     let lane = bench.settings.lane();
-    let interval = lane.commit_interval.as_secs_f64() * 1e3;
-    progress(&format!("latency at {:.0} events/s …", rate / 2.0));
+    let goal = lane.commit_interval.as_secs_f64() * 1e3 + 20.0;
     let mut pool = Pool::new(&bench.messages);
-    let seen = steady(bench, cluster, lane, &mut pool, rate / 2.0, bench.duration)?;
-    let p99 = seen.quantile(0.99);
-    let row = seen.row(Row::new("latency, half load", "pipeline, exactly once"));
-    Ok(row.at_most("p99 ms", p99, interval + 20.0))
+    let mut seen = |name, load, warm_up| {
+        progress(&format!("latency, {name} …"));
+        let times = [warm_up, bench.duration];
+        let seen = run(bench, cluster, lane.clone(), &mut pool, load, times)?;
+        let p99 = seen.quantile(0.99);
+        Ok::<_, anyhow::Error>((seen.row(Row::new("latency", name)), p99))
+    };
+    let (half, p99) = seen("half load", Load::Half, FIRST_WARM_UP)?;
+    let (beside, _) = seen("half of throughput", Load::Steady(rate / 2.0), WARM_UP)?;
+    Ok([half.at_most("p99 ms", p99, goal), beside])
 }
 
 /// Throughput, and latency at half of it, for each commit interval.
@@ -63,17 +101,22 @@ pub(super) fn curve(bench: &Bench, cluster: &Cluster, input: &str) -> anyhow::Re
         progress(&format!("curve: commits every {interval} ms …"));
         let lane = LaneSettings {
             commit_interval: Duration::from_millis(interval),
-            batch_linger: Duration::from_millis(interval.min(5)),
             // So that the interval alone says when.
             commit_records: usize::MAX,
             ..bench.settings.lane()
         };
         let done = throughput::pipeline(bench, cluster, input, lane.clone())?;
-        let rate = done.rate();
-        let seen = steady(bench, cluster, lane, &mut pool, rate / 2.0, duration)?;
+        let seen = run(
+            bench,
+            cluster,
+            lane,
+            &mut pool,
+            Load::Half,
+            [WARM_UP, duration],
+        )?;
         let [client, brokers] = done.cpu();
         let row = Row::new("commit interval", format!("{interval} ms"))
-            .with("records/s", rate)
+            .with("records/s", done.rate())
             .with("client µs", client)
             .with("broker µs", brokers);
         rows.push(seen.row(row));
@@ -87,9 +130,12 @@ impl Seen {
     }
 
     fn row(&self, row: Row) -> Row {
-        row.with("fed/s", self.fed)
+        row.with("keeps up with", self.most)
+            .with("fed/s", self.fed)
+            .with("% busy", self.busy)
             .with("p50 ms", self.quantile(0.5))
             .with("p99 ms", self.quantile(0.99))
+            .with("median second's", median(self.seconds.iter().copied()))
             .with("p99.9 ms", self.quantile(0.999))
             .with("max ms", self.latency.max() as f64)
             .with("verdicts", self.latency.len() as f64)
@@ -123,19 +169,20 @@ impl Pool {
     }
 }
 
-/// Feeds a lane at a steady rate, and reads its verdicts as they become visible.
-fn steady(
+/// Feeds a lane, first as much as it takes and then steadily, and reads its verdicts as they become
+/// visible.
+fn run(
     bench: &Bench,
     cluster: &Cluster,
     lane: LaneSettings,
     pool: &mut Pool,
-    rate: f64,
-    duration: Duration,
+    load: Load,
+    [warm_up, duration]: [Duration; 2],
 ) -> anyhow::Result<Seen> {
     let input = unique("bench-steady");
     let topics = bench.settings.topics.names();
-    cluster.make(&[&input])?;
-    cluster.make(&topics)?;
+    cluster.make(&[&input], PARTITIONS)?;
+    cluster.make_outputs(topics)?;
     let kafka = cluster.settings("steady", &[&input]);
     let topics = topics.map(str::to_owned).to_vec();
     let verdicts = topics[0].clone();
@@ -143,19 +190,36 @@ fn steady(
     let running = Running::start(cluster, &kafka, lane, topics, pipeline, u64::MAX)?;
     running.assigned()?;
     let reader = at_the_end(cluster, &verdicts)?;
-    let feed = Feed::new(cluster, &input)?;
-    let begin = Instant::now();
-    let count_from = now_ms() + i64::try_from(WARM_UP.as_millis())?;
-    let until = begin + WARM_UP + duration;
+    let mut feeder = Feeder {
+        feed: Feed::new(cluster, &input)?,
+        pool,
+        partition: 0,
+        sent: 0,
+    };
+    let warm = Instant::now() + warm_up;
+    let until = warm + SETTLE + duration;
+    let count_from = now_ms() + i64::try_from((warm_up + SETTLE).as_millis())?;
     let seen = thread::scope(|scope| {
-        let feeder = scope.spawn(|| keep_feeding(&feed, pool, rate, begin, until));
+        let feeder = scope.spawn(|| {
+            let most = feeder.as_much_as_is_taken(&running, warm)?;
+            let rate = match load {
+                Load::Half => most / 2.0,
+                Load::Steady(rate) => rate,
+            };
+            let (fed, busy) = feeder.steadily(rate, until)?;
+            Ok((most, fed, busy))
+        });
         let latency = read(&reader, count_from, until);
-        let fed = feeder
+        let (most, fed, busy) = feeder
             .join()
             .unwrap_or_else(|_| anyhow::bail!("the feeder panicked"))?;
+        let (latency, seconds) = latency?;
         Ok::<_, anyhow::Error>(Seen {
-            latency: latency?,
+            latency,
+            seconds,
+            most,
             fed,
+            busy,
         })
     })?;
     running.stop();
@@ -164,31 +228,65 @@ fn steady(
     Ok(seen)
 }
 
-/// Feeds until `until`; gives the events per second.
-fn keep_feeding(
-    feed: &Feed,
-    pool: &mut Pool,
-    rate: f64,
-    begin: Instant,
-    until: Instant,
-) -> anyhow::Result<f64> {
-    let mut sent = 0_u64;
-    loop {
-        let now = Instant::now();
-        if now >= until {
-            break;
+/// Writes events to a topic, one slice of time after the other.
+struct Feeder<'a> {
+    feed: Feed,
+    pool: &'a mut Pool,
+    partition: i32,
+    sent: u64,
+}
+
+impl Feeder<'_> {
+    /// Sends what is due by now to the next partition, and sleeps until the next slice.
+    fn slice(&mut self, due: u64) -> anyhow::Result<()> {
+        self.partition = (self.partition + 1) % PARTITIONS;
+        while self.sent < due {
+            let event = self.pool.next();
+            self.feed
+                .write(Some(self.partition), &event.key, &event.payload)?;
+            self.sent += 1;
         }
-        let due = ((now - begin).as_secs_f64() * rate) as u64;
-        while sent < due {
-            feed.send(pool.next())?;
-            sent += 1;
-        }
-        feed.serve();
-        thread::sleep(Duration::from_millis(1));
+        self.feed.serve();
+        thread::sleep(SLICE);
+        Ok(())
     }
-    let rate = sent as f64 / begin.elapsed().as_secs_f64();
-    feed.finish()?;
-    Ok(rate)
+
+    /// Feeds until `until`, and no faster than `running` works; gives its events per second.
+    fn as_much_as_is_taken(&mut self, running: &Running, until: Instant) -> anyhow::Result<f64> {
+        let mut full_load = None;
+        while Instant::now() < until {
+            let done = running.book.lock().records;
+            if full_load.is_none() && until - Instant::now() < FULL_LOAD {
+                full_load = Some((Instant::now(), done));
+            }
+            self.slice((done + WAITING).min(self.sent + SLICE_EVENTS))?;
+        }
+        let (since, before) = full_load.context("full load was never reached")?;
+        let done = running.book.lock().records - before;
+        Ok(done as f64 / since.elapsed().as_secs_f64())
+    }
+
+    /// Feeds `rate` events per second until `until`; gives what it came to, and how busy that kept the
+    /// machine, in percent.
+    fn steadily(&mut self, rate: f64, until: Instant) -> anyhow::Result<(f64, Option<f64>)> {
+        let (begin, before) = (Instant::now(), self.sent);
+        let mut machine = usage::machine_time();
+        let mut has_settled = false;
+        while Instant::now() < until {
+            if !has_settled && begin.elapsed() > SETTLE {
+                (machine, has_settled) = (usage::machine_time(), true);
+            }
+            let due = (begin.elapsed().as_secs_f64() * rate) as u64;
+            self.slice(before + due)?;
+        }
+        let rate = (self.sent - before) as f64 / begin.elapsed().as_secs_f64();
+        let busy = machine.zip(usage::machine_time()).map(|(from, to)| {
+            let [busy, all] = [0, 1].map(|at| (to[at] - from[at]).as_secs_f64());
+            100.0 * busy / all
+        });
+        self.feed.finish()?;
+        Ok((rate, busy))
+    }
 }
 
 /// A reader of committed records at the present end of a topic.
@@ -206,9 +304,15 @@ fn at_the_end(cluster: &Cluster, topic: &str) -> anyhow::Result<BaseConsumer> {
 }
 
 /// Reads verdicts until `until`, and counts those of events from `count_from` on, in milliseconds
-/// since the Unix epoch.
-fn read(reader: &BaseConsumer, count_from: i64, until: Instant) -> anyhow::Result<Histogram<u64>> {
+/// since the Unix epoch. Gives their latency in milliseconds, and the 99th percentile of each second.
+fn read(
+    reader: &BaseConsumer,
+    count_from: i64,
+    until: Instant,
+) -> anyhow::Result<(Histogram<u64>, Vec<f64>)> {
     let mut latency = Histogram::new_with_max(3_600_000, 3)?;
+    let (mut second, mut seconds) = (latency.clone(), Vec::new());
+    let mut ends = count_from + 1_000;
     while Instant::now() < until {
         match reader.poll(Duration::from_millis(20)) {
             None => {}
@@ -218,12 +322,19 @@ fn read(reader: &BaseConsumer, count_from: i64, until: Instant) -> anyhow::Resul
                 if let Some(at) = event_time(record.payload().unwrap_or_default())
                     && at >= count_from
                 {
-                    latency.saturating_record(now.saturating_sub(at).max(0).unsigned_abs());
+                    if now >= ends {
+                        seconds.push(second.value_at_quantile(0.99) as f64);
+                        second.reset();
+                        ends = now + 1_000;
+                    }
+                    let took = now.saturating_sub(at).max(0).unsigned_abs();
+                    latency.saturating_record(took);
+                    second.saturating_record(took);
                 }
             }
         }
     }
-    Ok(latency)
+    Ok((latency, seconds))
 }
 
 /// An event's time in its verdict. The verdict is not parsed: the reader shares the cores.

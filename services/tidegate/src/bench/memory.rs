@@ -53,8 +53,8 @@ pub(super) fn measure(bench: &Bench, cluster: &Cluster) -> anyhow::Result<Row> {
         "memory: a consumer under full load for {seconds} s …"
     ));
     let input = unique("bench-memory");
-    cluster.make(&[&input])?;
-    cluster.make(&bench.settings.topics.names())?;
+    cluster.make(&[&input], PARTITIONS)?;
+    cluster.make_outputs(bench.settings.topics.names())?;
     let group = unique("bench-memory");
     let feed = Feed::new(cluster, &input)?;
     let mut load = Load {

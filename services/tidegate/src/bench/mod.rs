@@ -59,7 +59,7 @@ enum Part {
     Cascade,
     /// Kafka to Kafka: passthrough and pipeline, exactly and at least once
     Kafka,
-    /// Event to committed verdict at half of the pipeline's rate
+    /// Event to committed verdict at half of what the pipeline keeps up with
     Latency,
     /// Throughput and latency over commit intervals
     Curve,
@@ -170,7 +170,7 @@ fn with_kafka(
             };
             report
                 .rows
-                .push(latency::at_half_load(bench, cluster, rate)?);
+                .extend(latency::at_half_load(bench, cluster, rate)?);
         }
         if wants(Part::Curve) {
             report.rows.extend(latency::curve(bench, cluster, &input)?);

@@ -51,7 +51,7 @@ fn run(
         kafka.delivery = Delivery::AtLeastOnce;
     }
     let topics = bench.settings.topics.names();
-    cluster.make(&topics)?;
+    cluster.make_outputs(topics)?;
     let topics = topics.map(str::to_owned).to_vec();
     let running = match variant {
         Variant::Passthrough => {

@@ -13,6 +13,22 @@ pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
+/// CPU time that all cores together spent at work and in all, since the machine was started; `None`
+/// where it can't be read.
+#[must_use]
+pub(super) fn machine_time() -> Option<[Duration; 2]> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let first = stat.lines().next()?.strip_prefix("cpu ")?;
+    // User, nice, system, idle, iowait, irq, softirq, steal; guests are counted in user already.
+    let ticks: Vec<u64> = first
+        .split_ascii_whitespace()
+        .take(8)
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let (all, idle) = (ticks.iter().sum::<u64>(), ticks.get(3)? + ticks.get(4)?);
+    Some([all - idle, all].map(|ticks| Duration::from_millis(ticks * 10)))
+}
+
 /// Resident memory of a process in bytes; `None` where it can't be read.
 #[must_use]
 pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
@@ -113,6 +129,12 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(resident_bytes(std::process::id()).unwrap() > 1 << 20);
+    }
+
+    #[test]
+    fn the_machine_worked_for_at_least_as_long_as_this_process() {
+        let [busy, all] = machine_time().unwrap();
+        assert!(busy >= cpu_time(std::process::id()).unwrap() && all >= busy);
     }
 
     #[test]

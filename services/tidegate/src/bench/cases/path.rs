@@ -29,7 +29,7 @@ use tonic::{Request, Streaming};
 
 use super::{
     super::{
-        cluster::{Cluster, Feed, PATIENCE, unique},
+        cluster::{Cluster, Feed, PARTITIONS, PATIENCE, unique},
         progress,
         report::Row,
     },
@@ -52,7 +52,7 @@ pub(in super::super) fn measure(cluster: &Cluster) -> anyhow::Result<Row> {
         resolutions: unique("bench-resolutions"),
         ..Topics::default()
     };
-    cluster.make(&[&topics.escalations, &topics.resolutions])?;
+    cluster.make(&[&topics.escalations, &topics.resolutions], PARTITIONS)?;
     let feed = Feed::new(cluster, &topics.escalations)?;
     let mut settings = EndsSettings {
         kafka: cluster.settings("cases", &[]),
@@ -185,5 +185,5 @@ fn write(feed: &Feed, number: usize) -> anyhow::Result<()> {
             "policy_version": "p1",
         },
     });
-    feed.write(&conversation, record.to_string().as_bytes())
+    feed.write(None, &conversation, record.to_string().as_bytes())
 }
