@@ -35,7 +35,9 @@ const WARM_UP: Duration = Duration::from_secs(20);
 const FULL_LOAD: Duration = Duration::from_secs(15);
 /// From full to steady load; not counted.
 const SETTLE: Duration = Duration::from_secs(5);
-/// At full load so many events wait: two transactions.
+/// At full load the events of a commit interval wait, at so many a second…
+const WAITING_PER_SECOND: f64 = 200_000.0;
+/// …and at least so many.
 const WAITING: u64 = 20_000;
 /// What falls due in so long is fed to one partition, as a client does whose records have no keys: a
 /// request to the broker for each partition would cost more than what is measured.
@@ -187,6 +189,7 @@ fn run(
     let topics = topics.map(str::to_owned).to_vec();
     let verdicts = topics[0].clone();
     let pipeline = stages::pipeline(bench)?;
+    let waiting = (lane.commit_interval.as_secs_f64() * WAITING_PER_SECOND) as u64;
     let running = Running::start(cluster, &kafka, lane, topics, pipeline, u64::MAX)?;
     running.assigned()?;
     let reader = at_the_end(cluster, &verdicts)?;
@@ -195,6 +198,7 @@ fn run(
         pool,
         partition: 0,
         sent: 0,
+        waiting: waiting.max(WAITING),
     };
     let warm = Instant::now() + warm_up;
     let until = warm + SETTLE + duration;
@@ -234,6 +238,8 @@ struct Feeder<'a> {
     pool: &'a mut Pool,
     partition: i32,
     sent: u64,
+    /// At full load.
+    waiting: u64,
 }
 
 impl Feeder<'_> {
@@ -259,7 +265,7 @@ impl Feeder<'_> {
             if full_load.is_none() && until - Instant::now() < FULL_LOAD {
                 full_load = Some((Instant::now(), done));
             }
-            self.slice((done + WAITING).min(self.sent + SLICE_EVENTS))?;
+            self.slice((done + self.waiting).min(self.sent + SLICE_EVENTS))?;
         }
         let (since, before) = full_load.context("full load was never reached")?;
         let done = running.book.lock().records - before;

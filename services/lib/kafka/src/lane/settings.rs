@@ -13,9 +13,10 @@ pub struct LaneSettings {
     pub batch_linger: Duration,
     /// A transaction is committed at this many input records…
     pub commit_records: usize,
-    /// …or so that its commit is done this long after the previous commit began, or after a pause
-    /// this long after its first record; by what commits took before, half of this at most is
-    /// kept for the commit. But a transaction stays open for as long as commits usually take, up
+    /// …or so that verdicts are seen this long after their events, when work is all that takes time:
+    /// its commit is to be done four fifths of this after the previous commit began, or after a
+    /// pause after its first record; by what commits took before, half of this at most is kept for
+    /// the commit. But a transaction stays open for as long as commits usually take, up
     /// to this.
     pub commit_interval: Duration,
     /// How long one wait for records may be; a request to stop is seen after it.

@@ -137,7 +137,8 @@ impl<T: Transport, P: Processor> Lane<T, P> {
         }
         self.failures = 0;
         // Records must not wait longer than the interval: it counts from the start of the previous
-        // commit, or after a pause from the first record, and this commit is to be done by then.
+        // commit, or after a pause from the first record, and this commit is to be done by then; a
+        // fifth of it is for the ways from the event to the lane and from the verdict to its reader.
         // But a transaction stays open for at least as long as commits usually take, up to the
         // interval: a slow cluster must get larger transactions and not more of them, which would
         // never catch up. A single slow commit delays the next one little.
@@ -152,7 +153,7 @@ impl<T: Transport, P: Processor> Lane<T, P> {
                 false => opened,
             };
             let ahead = last.takes.at_most().min(interval / 2);
-            (since + interval - ahead).max(last.ended + interval.min(last.takes.mean()))
+            (since + interval * 4 / 5 - ahead).max(last.ended + interval.min(last.takes.mean()))
         });
         self.transaction = Some(Transaction {
             opened,
