@@ -59,7 +59,7 @@ impl<'k> Flow<'k> {
         Ok(())
     }
 
-    /// A worker's job on this flow, under the name `instance`: one lane, four commits a second, and
+    /// A worker's job on this flow, under the name `instance`: one lane, some two commits a second, and
     /// slow enough that transactions are open most of the time.
     #[must_use]
     pub fn job(&self, instance: &str) -> Job {
@@ -72,7 +72,7 @@ impl<'k> Flow<'k> {
             kafka,
             output: self.output.clone(),
             lanes: 1,
-            commit_interval_ms: 250,
+            commit_interval_ms: 500,
             slowness_ms: 20,
         }
     }
