@@ -94,7 +94,7 @@ pub(super) fn at_half_load(
     Ok([half.at_most("p99 ms", p99, goal), beside])
 }
 
-/// Throughput, and latency at half of it, for each commit interval.
+/// Throughput, and latency at half of what the lane keeps up with, for each commit interval.
 pub(super) fn curve(bench: &Bench, cluster: &Cluster, input: &str) -> anyhow::Result<Vec<Row>> {
     let duration = (bench.duration / 8).max(Duration::from_secs(5));
     let mut pool = Pool::new(&bench.messages);
@@ -205,12 +205,20 @@ fn run(
     let count_from = now_ms() + i64::try_from((warm_up + SETTLE).as_millis())?;
     let seen = thread::scope(|scope| {
         let feeder = scope.spawn(|| {
+            feeder.as_much_as_is_taken(&running, warm - FULL_LOAD)?;
             let most = feeder.as_much_as_is_taken(&running, warm)?;
             let rate = match load {
                 Load::Half => most / 2.0,
                 Load::Steady(rate) => rate,
             };
-            let (fed, busy) = feeder.steadily(rate, until)?;
+            feeder.steadily(rate, warm + SETTLE)?;
+            let before = usage::machine_time();
+            let fed = feeder.steadily(rate, until)?;
+            let busy = before.zip(usage::machine_time()).map(|(from, to)| {
+                let [busy, all] = [0, 1].map(|at| (to[at] - from[at]).as_secs_f64());
+                100.0 * busy / all
+            });
+            feeder.feed.finish()?;
             Ok((most, fed, busy))
         });
         let latency = read(&reader, count_from, until);
@@ -259,39 +267,22 @@ impl Feeder<'_> {
 
     /// Feeds until `until`, and no faster than `running` works; gives its events per second.
     fn as_much_as_is_taken(&mut self, running: &Running, until: Instant) -> anyhow::Result<f64> {
-        let mut full_load = None;
+        let done = || running.book.lock().records;
+        let (begin, before) = (Instant::now(), done());
         while Instant::now() < until {
-            let done = running.book.lock().records;
-            if full_load.is_none() && until - Instant::now() < FULL_LOAD {
-                full_load = Some((Instant::now(), done));
-            }
-            self.slice((done + self.waiting).min(self.sent + SLICE_EVENTS))?;
+            self.slice((done() + self.waiting).min(self.sent + SLICE_EVENTS))?;
         }
-        let (since, before) = full_load.context("full load was never reached")?;
-        let done = running.book.lock().records - before;
-        Ok(done as f64 / since.elapsed().as_secs_f64())
+        Ok((done() - before) as f64 / begin.elapsed().as_secs_f64())
     }
 
-    /// Feeds `rate` events per second until `until`; gives what it came to, and how busy that kept the
-    /// machine, in percent.
-    fn steadily(&mut self, rate: f64, until: Instant) -> anyhow::Result<(f64, Option<f64>)> {
+    /// Feeds `rate` events per second until `until`; gives what it came to.
+    fn steadily(&mut self, rate: f64, until: Instant) -> anyhow::Result<f64> {
         let (begin, before) = (Instant::now(), self.sent);
-        let mut machine = usage::machine_time();
-        let mut has_settled = false;
         while Instant::now() < until {
-            if !has_settled && begin.elapsed() > SETTLE {
-                (machine, has_settled) = (usage::machine_time(), true);
-            }
             let due = (begin.elapsed().as_secs_f64() * rate) as u64;
             self.slice(before + due)?;
         }
-        let rate = (self.sent - before) as f64 / begin.elapsed().as_secs_f64();
-        let busy = machine.zip(usage::machine_time()).map(|(from, to)| {
-            let [busy, all] = [0, 1].map(|at| (to[at] - from[at]).as_secs_f64());
-            100.0 * busy / all
-        });
-        self.feed.finish()?;
-        Ok((rate, busy))
+        Ok((self.sent - before) as f64 / begin.elapsed().as_secs_f64())
     }
 }
 
